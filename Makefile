@@ -1,0 +1,57 @@
+# `make run` and `make test` set up a fresh Debian or Ubuntu by themselves; they need Python 3.11+ and make,
+# and root or sudo where one of Debian's packages is missing. Nothing is done twice.
+
+VENV ?= .venv
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
+INSTALL = $(PIP) install --quiet --constraint constraints.txt --editable
+# Followed by the name of a package: installs it.
+DEBIAN = $(shell [ "$$(id -u)" = 0 ] || echo sudo) sh -c 'apt-get update -qq && apt-get install -y -qq --no-install-recommends "$$0"'
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format clean
+
+help:  ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
+
+run: $(VENV)/.service  ## set up, then run the service on :8000 and the sandbox on :8001
+	@$(VENV)/bin/wxlogin dev
+
+test: check $(VENV)/.servers  ## set up, then every check and every test
+	$(VENV)/bin/coverage erase
+	$(VENV)/bin/coverage run -m pytest $(PYTEST)
+	$(VENV)/bin/coverage combine --quiet
+	$(VENV)/bin/coverage report
+
+check: $(VENV)/.tests  ## ruff, mypy, import-linter
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-logo
+
+format: $(VENV)/.tests  ## let ruff mend what it can
+	$(VENV)/bin/ruff check --fix
+	$(VENV)/bin/ruff format
+
+clean:  ## forget what was set up
+	rm -rf $(VENV) .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+
+$(VENV)/bin/python:
+	@[ -n "$(PYTHON)" ] || { echo "wxlogin needs Python 3.11 or newer: apt-get install python3 python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || $(DEBIAN) python3-venv
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.service: setup.cfg constraints.txt | $(VENV)/bin/python
+	@echo "setting up in $(VENV), once"
+	@$(INSTALL) .
+	@touch $@
+
+$(VENV)/.tests: setup.cfg constraints.txt | $(VENV)/bin/python
+	@echo "setting up in $(VENV), once"
+	@$(INSTALL) '.[dev,test]'
+	@touch $@ $(VENV)/.service
+
+$(VENV)/.servers:
+	@command -v redis-server >/dev/null || $(DEBIAN) redis-server
+	@touch $@
