@@ -1,0 +1,347 @@
+"""WeChat's side: what other people's SDKs see."""
+
+import base64
+import json
+import re
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+from flask import Flask
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.sandbox.drivers import (
+    APPID,
+    EXCHANGE,
+    OTHER_APPID,
+    OTHER_SECRET,
+    SECRET,
+    Clock,
+    Sandbox,
+    exchange_query,
+)
+from wxlogin.sandbox.app import create_sandbox
+from wxlogin.sandbox.state import DEFAULT_APPS, SandboxState
+
+RID = "[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}"
+
+
+@pytest.fixture
+def restless_threads() -> Iterator[None]:
+    """Have threads switch as often as Python can, so that what is not atomic shows."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_a_code_is_exchanged_for_the_user_it_was_issued_to(sandbox: Sandbox) -> None:
+    issued = sandbox.issue()
+
+    session = sandbox.exchange(issued["code"])
+
+    assert session["openid"] == issued["openid"]
+
+
+def test_a_success_is_compact_json_in_wechats_order_and_without_an_errcode(sandbox: Sandbox) -> None:
+    code = sandbox.code(openid="o-1", unionid="u-1")
+
+    response = sandbox.exchange_response(code)
+
+    assert re.fullmatch(r'\{"session_key":"[A-Za-z0-9+/]{22}==","openid":"o-1","unionid":"u-1"\}', response.text)
+
+
+def test_the_unionid_is_absent_if_the_user_has_none(sandbox: Sandbox) -> None:
+    code = sandbox.code()
+
+    session = sandbox.exchange(code)
+
+    assert list(session) == ["session_key", "openid"]
+
+
+def test_the_session_key_is_base64_of_16_bytes(sandbox: Sandbox) -> None:
+    code = sandbox.code()
+
+    session = sandbox.exchange(code)
+
+    assert len(base64.b64decode(session["session_key"], validate=True)) == 16
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_every_answer_has_status_200_and_is_plain_text(sandbox: Sandbox, refused: bool) -> None:
+    code = "unknown" if refused else sandbox.code()
+
+    response = sandbox.exchange_response(code)
+
+    assert (response.status_code, response.headers["Content-Type"]) == (200, "text/plain")
+
+
+def test_an_error_is_compact_json_whose_rid_begins_with_the_time(sandbox: Sandbox, clock: Clock) -> None:
+    clock.now = 0x6437CC6F + 0.9
+
+    response = sandbox.exchange_response("unknown")
+
+    assert re.fullmatch(
+        r'\{"errcode":40029,"errmsg":"invalid code, rid: 6437cc6f-[0-9a-f]{8}-[0-9a-f]{8}"\}', response.text
+    )
+
+
+def test_no_two_errors_have_the_same_rid(sandbox: Sandbox) -> None:
+    first, second = sandbox.exchange("unknown"), sandbox.exchange("unknown")
+
+    assert first["errmsg"] != second["errmsg"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "errcode", "errmsg"),
+    [
+        ({"appid": None}, 41002, "appid missing"),
+        ({"appid": ""}, 41002, "appid missing"),
+        ({"secret": None}, 41004, "appsecret missing"),
+        ({"secret": ""}, 41004, "appsecret missing"),
+        ({"js_code": None}, 41008, "missing code"),
+        ({"js_code": ""}, 41008, "missing code"),
+        ({"grant_type": None}, 40002, "invalid grant_type"),
+        ({"grant_type": "client_credential"}, 40002, "invalid grant_type"),
+        ({"appid": "wx0000000000000000"}, 40013, "invalid appid"),
+        ({"appid": f" {APPID}"}, 40013, "invalid appid"),
+        ({"secret": "wrong"}, 40125, "invalid appsecret"),
+        ({"secret": "wröng"}, 40125, "invalid appsecret"),
+        ({"secret": OTHER_SECRET}, 40125, "invalid appsecret"),
+        ({"js_code": "the code is a mock one"}, 40029, "invalid code"),
+    ],
+)
+def test_a_call_that_is_wrong_is_refused(
+    sandbox: Sandbox, changes: dict[str, str | None], errcode: int, errmsg: str
+) -> None:
+    code = sandbox.code()
+
+    answer = sandbox.exchange(code, **changes)
+
+    assert answer["errcode"] == errcode
+    assert re.fullmatch(f"{errmsg}, rid: {RID}", answer["errmsg"])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "errcode"),
+    [
+        (["appid_missing", "secret_missing", "js_code_missing", "grant_type"], 41002),
+        (["secret_missing", "js_code_missing", "grant_type", "appid_unknown"], 41004),
+        (["js_code_missing", "grant_type", "appid_unknown"], 41008),
+        (["grant_type", "appid_unknown", "secret_wrong"], 40002),
+        (["appid_unknown", "secret_wrong", "code_unknown"], 40013),
+        (["secret_wrong", "code_unknown"], 40125),
+        (["code_unknown"], 40029),
+    ],
+)
+def test_of_several_things_wrong_the_first_in_wechats_order_is_told(
+    sandbox: Sandbox, wrong: list[str], errcode: int
+) -> None:
+    ways: dict[str, dict[str, str | None]] = {
+        "appid_missing": {"appid": None},
+        "secret_missing": {"secret": None},
+        "js_code_missing": {"js_code": None},
+        "grant_type": {"grant_type": "wrong"},
+        "appid_unknown": {"appid": "wx0000000000000000"},
+        "secret_wrong": {"secret": "wrong"},
+        "code_unknown": {"js_code": "unknown"},
+    }
+    changes = {name: value for way in wrong for name, value in ways[way].items()}
+
+    answer = sandbox.exchange("some code", **changes)
+
+    assert answer["errcode"] == errcode
+
+
+def test_unknown_parameters_are_ignored(sandbox: Sandbox) -> None:
+    code = sandbox.code()
+
+    answer = sandbox.exchange(code, access_token="", code=code, url="x")
+
+    assert "errcode" not in answer
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PROPFIND"])
+@pytest.mark.parametrize("carrier", ["query_string", "data"])
+def test_only_a_get_is_seen(sandbox: Sandbox, method: str, carrier: str) -> None:
+    carried: dict[str, Any] = {carrier: exchange_query(sandbox.code())}
+
+    response = sandbox.client.open(EXCHANGE, method=method, **carried)
+
+    assert response.get_json(force=True)["errcode"] == 41002
+
+
+def test_a_post_does_not_spend_the_code(sandbox: Sandbox) -> None:
+    code = sandbox.code()
+
+    sandbox.client.post(EXCHANGE, query_string=exchange_query(code))
+
+    assert sandbox.errcode(code) == 0
+
+
+def test_a_code_works_once(sandbox: Sandbox) -> None:
+    code = sandbox.code()
+    sandbox.exchange(code)
+
+    answer = sandbox.exchange(code)
+
+    assert answer["errcode"] == 40163
+    assert re.fullmatch(f"code been used, rid: {RID}", answer["errmsg"])
+
+
+@pytest.mark.parametrize(("age", "errcode"), [(0, 0), (299.9, 0), (300, 40029), (100_000, 40029)])
+def test_a_code_lives_five_minutes(sandbox: Sandbox, clock: Clock, age: float, errcode: int) -> None:
+    code = sandbox.code()
+    clock.advance(age)
+
+    assert sandbox.errcode(code) == errcode
+
+
+def test_a_used_code_stays_used_when_it_has_expired(sandbox: Sandbox, clock: Clock) -> None:
+    code = sandbox.code()
+    sandbox.exchange(code)
+    clock.advance(1000)
+
+    assert sandbox.errcode(code) == 40163
+
+
+def test_the_case_of_a_code_matters(sandbox: Sandbox) -> None:
+    code = sandbox.code()
+
+    assert sandbox.errcode(code.swapcase()) == 40029
+
+
+def test_a_code_is_of_no_use_to_another_app(sandbox: Sandbox) -> None:
+    code = sandbox.code(appid=APPID)
+
+    assert sandbox.errcode(code, appid=OTHER_APPID, secret=OTHER_SECRET) == 40029
+
+
+def test_an_exchange_by_another_app_spends_the_code(sandbox: Sandbox) -> None:
+    code = sandbox.code(appid=APPID)
+    sandbox.exchange(code, appid=OTHER_APPID, secret=OTHER_SECRET)
+
+    assert sandbox.errcode(code, appid=APPID, secret=SECRET) == 40163
+
+
+def test_an_exchange_that_came_too_late_spends_the_code(sandbox: Sandbox, clock: Clock) -> None:
+    code = sandbox.code()
+    clock.advance(1000)
+    sandbox.exchange(code)
+
+    assert sandbox.errcode(code) == 40163
+
+
+def test_an_exchange_refused_before_the_code_was_looked_up_does_not_spend_it(sandbox: Sandbox) -> None:
+    code = sandbox.code()
+    sandbox.exchange(code, secret="wrong")
+
+    assert sandbox.errcode(code) == 0
+
+
+@pytest.mark.usefixtures("restless_threads")
+@pytest.mark.parametrize("attempt", range(5))
+def test_of_twenty_threads_exchanging_one_code_exactly_one_succeeds(app: Flask, attempt: int) -> None:
+    code = Sandbox(app.test_client()).code()
+    start = Barrier(20)
+
+    def exchange(_: int) -> int:
+        client = Sandbox(app.test_client())
+        start.wait()
+        return client.errcode(code)
+
+    with ThreadPoolExecutor(20) as threads:
+        errcodes = list(threads.map(exchange, range(20)))
+
+    assert sorted(errcodes) == [0] + 19 * [40163]
+
+
+def test_each_of_a_users_codes_works(sandbox: Sandbox) -> None:
+    codes = [sandbox.code(openid="o-1") for _ in range(3)]
+
+    sessions = [sandbox.exchange(code) for code in codes]
+
+    assert [session["openid"] for session in sessions] == ["o-1"] * 3
+
+
+def test_an_exchange_gives_the_key_that_is_live(sandbox: Sandbox) -> None:
+    codes = [sandbox.code(openid="o-1") for _ in range(2)]
+
+    keys = {sandbox.exchange(code)["session_key"] for code in codes}
+
+    assert len(keys) == 1
+
+
+def test_a_new_code_replaces_the_session_key(sandbox: Sandbox) -> None:
+    before = sandbox.exchange(sandbox.code(openid="o-1"))
+
+    after = sandbox.exchange(sandbox.code(openid="o-1"))
+
+    assert after["session_key"] != before["session_key"]
+
+
+@pytest.mark.parametrize("other", [{"openid": "o-2"}, {"openid": "o-1", "appid": OTHER_APPID}])
+def test_a_code_leaves_the_session_keys_of_others_alone(sandbox: Sandbox, other: dict[str, str]) -> None:
+    mine = sandbox.code(openid="o-1"), sandbox.code(openid="o-1")
+    before = sandbox.exchange(mine[0])
+
+    sandbox.code(**other)
+
+    assert sandbox.exchange(mine[1]) == before
+
+
+@pytest.mark.parametrize(("age", "replaced"), [(0, False), (59.9, False), (60, True), (100, True)])
+def test_a_session_key_younger_than_the_minimum_age_is_kept(clock: Clock, age: float, replaced: bool) -> None:
+    sandbox = Sandbox(create_sandbox(SandboxState(session_key_min_age=60, clock=clock)).test_client())
+    before = sandbox.exchange(sandbox.code(openid="o-1"))
+    clock.advance(age)
+
+    after = sandbox.exchange(sandbox.code(openid="o-1"))
+
+    assert (after["session_key"] != before["session_key"]) is replaced
+
+
+def test_the_default_app_can_log_in() -> None:
+    sandbox = Sandbox(create_sandbox(SandboxState()).test_client())
+
+    assert sandbox.errcode(sandbox.code()) == 0
+    assert DEFAULT_APPS == {"wx4f4bc4dec97d474b": "sandbox-secret"}
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "DELETE"])
+@pytest.mark.parametrize("path", ["/", "/cgi-bin/nothing", "/_sandboxed", "/a//b", "/wxa/x/"])
+def test_an_unknown_path_is_told_without_a_comma(sandbox: Sandbox, method: str, path: str) -> None:
+    response = sandbox.client.open(path, method=method)
+
+    assert (response.status_code, response.headers["Content-Type"]) == (200, "text/plain")
+    assert re.fullmatch(rf'\{{"errcode":40066,"errmsg":"invalid url rid: {RID}"\}}', response.text)
+
+
+@pytest.mark.parametrize("path", [f"{EXCHANGE}/", "/sns//jscode2session", "/sns/nothing"])
+def test_an_unknown_path_under_sns_is_told_with_a_comma(sandbox: Sandbox, path: str) -> None:
+    answer = sandbox.client.get(path).get_json(force=True)
+
+    assert re.fullmatch(f"invalid url, rid: {RID}", answer["errmsg"])
+
+
+names = st.one_of(st.sampled_from(["appid", "secret", "js_code", "grant_type"]), st.text())
+values = st.one_of(st.sampled_from([APPID, SECRET, "authorization_code"]), st.text())
+queries = st.one_of(
+    st.lists(st.tuples(names, values)).map(lambda pairs: {"query_string": dict(pairs)}),
+    st.text(st.characters(min_codepoint=33, max_codepoint=126)).map(lambda text: {"query_string": text}),
+)
+
+
+@settings(deadline=None)
+@given(query=queries)
+def test_junk_is_always_answered_with_200_and_an_errcode(query: dict[str, str]) -> None:
+    client = create_sandbox(SandboxState()).test_client()
+
+    response = client.get(EXCHANGE, **query)
+
+    assert response.status_code == 200
+    assert json.loads(response.text)["errcode"] in {41002, 41004, 41008, 40002, 40013, 40125, 40029}

@@ -1,0 +1,232 @@
+"""What the imitation knows: apps, users, codes, the faults it was told to show, and the calls it got.
+
+Pure apart from the clock and the random numbers; one lock makes every method atomic, so that of twenty
+threads exchanging one code exactly one succeeds.
+"""
+
+import base64
+import hmac
+import secrets
+import string
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from types import MappingProxyType
+from typing import Final
+
+from wxlogin.sandbox.errcodes import CODE_USED, INVALID_APPID, INVALID_CODE, INVALID_SECRET
+
+DEFAULT_APPS: Final[Mapping[str, str]] = MappingProxyType({"wx4f4bc4dec97d474b": "sandbox-secret"})
+CODE_LIFETIME_SECONDS: Final = 300
+CODE_ALPHABET: Final = string.ascii_letters + string.digits
+MAX_CALLS: Final = 10_000
+MASKED_PARAMETERS: Final = frozenset({"secret", "access_token"})
+
+
+class ApiError(Exception):
+    """Raised if WeChat would answer with `errcode` instead of doing what it was asked."""
+
+    def __init__(self, errcode: int) -> None:
+        super().__init__(errcode)
+        self.errcode = errcode
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who somebody is to one app; `session_key` is the one that is live."""
+
+    appid: str
+    openid: str
+    unionid: str | None
+    session_key: str = field(repr=False)
+    session_key_issued_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedCode:
+    """What `wx.login()` gave a user."""
+
+    code: str = field(repr=False)
+    appid: str
+    openid: str
+    issued_at: float
+    used: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What the next `times` calls of `path` get; without an effect, that is the normal answer."""
+
+    path: str
+    times: int = 1
+    errcode: int | None = None
+    status: int | None = None
+    body: str | None = None
+    delay_seconds: float = 0
+    reset: bool = False
+
+    @property
+    def replaces_answer(self) -> bool:
+        """Whether the call gets what the fault says, without WeChat's work being done."""
+        return self.errcode is not None or self.status is not None or self.body is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that came in; `errcode` is 0 for a success, None before the answer or if a fault gave none."""
+
+    path: str
+    query: Mapping[str, str | list[str]]
+    errcode: int | None
+    at: float
+
+
+class SandboxState:
+    """Keep what WeChat would know, in memory; safe to share between threads.
+
+    `apps` maps appid to secret, the first being the one to use where none is named. A code replaces its
+    user's `session_key` unless that is younger than `session_key_min_age` seconds. `clock` gives unix
+    seconds.
+    """
+
+    def __init__(
+        self,
+        apps: Mapping[str, str] = DEFAULT_APPS,
+        *,
+        session_key_min_age: float = 0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if not apps:
+            raise ValueError("the sandbox needs at least one app")
+        self.apps: Final[Mapping[str, str]] = MappingProxyType(dict(apps))
+        self.clock: Final = clock
+        self._session_key_min_age = session_key_min_age
+        self._lock = Lock()
+        self._users: dict[tuple[str, str], User] = {}
+        self._codes: dict[str, IssuedCode] = {}
+        self._faults: dict[str, deque[Fault]] = {}
+        self._calls: dict[int, Call] = {}
+        self._calls_noted = 0
+
+    def authenticate_app(self, appid: str, secret: str) -> None:
+        """Raise `ApiError` unless the app is known and the secret its own."""
+        if appid not in self.apps:
+            raise ApiError(INVALID_APPID)
+        if not hmac.compare_digest(secret.encode(), self.apps[appid].encode()):
+            raise ApiError(INVALID_SECRET)
+
+    def issue_code(
+        self, *, appid: str | None = None, openid: str | None = None, unionid: str | None = None
+    ) -> IssuedCode:
+        """Do what `wx.login()` does, for a new user if no `openid` is given; the user keeps a `unionid`.
+
+        https://developers.weixin.qq.com/miniprogram/dev/api/open-api/login/wx.login.html
+        """
+        appid = next(iter(self.apps)) if appid is None else appid
+        if appid not in self.apps:
+            raise ApiError(INVALID_APPID)
+        openid = openid or new_openid()
+        with self._lock:
+            now = self.clock()
+            self._users[appid, openid] = self._logged_in_user(appid, openid, unionid=unionid, now=now)
+            issued = IssuedCode(new_code(), appid, openid, now)
+            self._codes[issued.code] = issued
+        return issued
+
+    def _logged_in_user(self, appid: str, openid: str, *, unionid: str | None, now: float) -> User:
+        known = self._users.get((appid, openid))
+        if known is None:
+            return User(appid, openid, unionid, new_session_key(), now)
+        user = replace(known, unionid=unionid or known.unionid)
+        if now - known.session_key_issued_at < self._session_key_min_age:
+            return user
+        return replace(user, session_key=new_session_key(), session_key_issued_at=now)
+
+    def exchange_code(self, code: str, appid: str) -> User:
+        """Return whose code it is, or raise `ApiError`; in either case the code is spent.
+
+        Developers report that a failed exchange spends the code too: with another app's appid it gives 40029
+        first and 40163 the next time.
+        """
+        with self._lock:
+            issued = self._codes.get(code)
+            if issued is None:
+                raise ApiError(INVALID_CODE)
+            self._codes[code] = replace(issued, used=True)
+            self._check_code(issued, appid)
+            return self._users[appid, issued.openid]
+
+    def _check_code(self, issued: IssuedCode, appid: str) -> None:
+        if issued.used:
+            raise ApiError(CODE_USED)
+        expired = self.clock() - issued.issued_at >= CODE_LIFETIME_SECONDS
+        if expired or issued.appid != appid:
+            raise ApiError(INVALID_CODE)
+
+    def arm_fault(self, fault: Fault) -> None:
+        """Show `fault` to the next calls of its path, after the faults that path still has to show."""
+        with self._lock:
+            self._faults.setdefault(fault.path, deque()).append(fault)
+
+    def take_fault(self, path: str) -> Fault:
+        """Return what one call of `path` gets: a fault without effect if none is armed."""
+        with self._lock:
+            armed = self._faults.get(path)
+            if not armed:
+                return Fault(path=path)
+            fault = armed.popleft()
+            if fault.times > 1:
+                armed.appendleft(replace(fault, times=fault.times - 1))
+            return fault
+
+    def note_call(self, path: str, query: Mapping[str, list[str]]) -> int:
+        """Remember a call as it comes in, its secrets masked; return its number for `note_errcode`."""
+        with self._lock:
+            self._calls_noted += 1
+            self._calls[self._calls_noted] = Call(path, masked(query), None, self.clock())
+            self._calls.pop(self._calls_noted - MAX_CALLS, None)
+            return self._calls_noted
+
+    def note_errcode(self, number: int, errcode: int | None) -> None:
+        """Remember how a call was answered, unless it was forgotten meanwhile."""
+        with self._lock:
+            if number in self._calls:
+                self._calls[number] = replace(self._calls[number], errcode=errcode)
+
+    def calls(self) -> list[Call]:
+        """Return the newest calls, oldest first."""
+        with self._lock:
+            return list(self._calls.values())
+
+    def forget_everything(self) -> None:
+        """Forget all but the apps."""
+        with self._lock:
+            self._users.clear()
+            self._codes.clear()
+            self._faults.clear()
+            self._calls.clear()
+
+
+def masked(query: Mapping[str, list[str]]) -> dict[str, str | list[str]]:
+    """Return each parameter's value, or a list of them where it was repeated, with the secrets masked."""
+    return {name: one_or_all(name, values) for name, values in query.items()}
+
+
+def one_or_all(name: str, values: list[str]) -> str | list[str]:
+    shown = ["***"] * len(values) if name in MASKED_PARAMETERS else list(values)
+    return shown[0] if len(shown) == 1 else shown
+
+
+def new_code() -> str:
+    return "".join(secrets.choice(CODE_ALPHABET) for _ in range(32))
+
+
+def new_openid() -> str:
+    """Return 28 URL-safe characters; 20 random bytes make 27 of them."""
+    return "o" + secrets.token_urlsafe(20)
+
+
+def new_session_key() -> str:
+    return base64.b64encode(secrets.token_bytes(16)).decode()
