@@ -1,0 +1,321 @@
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.servers import wait_until
+from tests.wechat.conftest import ClientOf
+from tests.wechat.drivers import (
+    CODE,
+    HASTY,
+    LONGEST_SECONDS,
+    Certificates,
+    refusal,
+    success,
+)
+from tests.wechat.upstream import (
+    Peer,
+    answer,
+    chunked,
+    closes_after_request,
+    plays,
+    plays_and_closes,
+    stalls,
+    upstream,
+)
+from wxlogin.wechat.client import Timeouts, WeChatClient
+from wxlogin.wechat.errors import InvalidCode, NoAnswer, NotReached, UnusableAnswer, WeChatError
+
+HELPER_THREADS = 8
+
+
+@pytest.fixture(params=["http", "https"])
+def tls(request: pytest.FixtureRequest, certificates: Certificates) -> Any:
+    """What a server needs for each of the schemes: tests with it hold for both."""
+    return certificates.server("good") if request.param == "https" else None
+
+
+# Kept connections
+
+
+@pytest.mark.parametrize("data", [answer(success()), chunked(success(), b"")], ids=["length", "chunked"])
+def test_a_connection_is_used_again(data: bytes, tls: Any, client_of: ClientOf) -> None:
+    with upstream(plays(data), tls=tls) as seen:
+        client = client_of(seen.url)
+
+        for _ in range(20):
+            client.code2session(CODE)
+
+    assert (seen.connections, len(seen.requests)) == (1, 20)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [answer(refusal(40029)), answer(b"<html>"), answer(b""), chunked(b"")],
+    ids=["no", "html", "empty", "chunked"],
+)
+def test_a_connection_outlives_an_answer_that_says_no(bad: bytes, tls: Any, client_of: ClientOf) -> None:
+    with upstream(plays(bad, answer(success())), tls=tls) as seen:
+        client = client_of(seen.url)
+        with pytest.raises((InvalidCode, UnusableAnswer)):
+            client.code2session(CODE)
+
+        client.code2session(CODE)
+
+    assert seen.connections == 1
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        answer(b" " * 100_000),
+        answer(b" " * 9_000_000),
+        answer(success(), status="500 Oh"),
+        answer(success(), status="302 Found", headers="Location: /x"),
+    ],
+    ids=["long", "very long", "500", "302"],
+)
+def test_a_connection_with_an_unread_answer_is_not_used_again(bad: bytes, tls: Any, client_of: ClientOf) -> None:
+    with upstream(plays(bad, answer(b"the end of the first answer")), tls=tls) as seen:
+        client = client_of(seen.url)
+        with pytest.raises(UnusableAnswer):
+            client.code2session(CODE)
+
+        wait_until(lambda: seen.open == 0, what="the client closes the connection")
+
+    assert seen.connections == 1
+
+
+@pytest.mark.parametrize("how", ["says so", "just does"])
+def test_a_connection_that_the_server_closed_is_replaced(how: str, tls: Any, client_of: ClientOf) -> None:
+    close = "Connection: close" if how == "says so" else "X: y"
+    data = answer(success(), headers=close)
+    with upstream(plays_and_closes(data), tls=tls) as seen:
+        client = client_of(seen.url)
+        client.code2session(CODE)
+        wait_until(lambda: seen.open == 0, what="the server closes the connection")
+
+        client.code2session(CODE)
+
+    assert (seen.connections, len(seen.requests)) == (2, 2)
+
+
+def test_a_request_on_a_kept_connection_is_not_sent_again(client_of: ClientOf) -> None:
+    def answers_once(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(answer(success()))
+        peer.read_request()
+
+    with upstream(answers_once) as seen:
+        client = client_of(seen.url)
+        client.code2session(CODE)
+
+        with pytest.raises(NoAnswer):
+            client.code2session(CODE)
+
+    assert (seen.connections, len(seen.requests)) == (1, 2)
+
+
+def test_every_call_on_a_kept_connection_has_all_its_time(tls: Any, client_of: ClientOf) -> None:
+    def answers_slowly(peer: Peer) -> None:
+        while peer.read_request():
+            peer.wait(0.6)
+            peer.send(answer(success()))
+
+    with upstream(answers_slowly, tls=tls) as seen:
+        client = client_of(seen.url, timeouts=Timeouts(connect=1.1, read=1.1, total=1.1))
+
+        for _ in range(2):
+            client.code2session(CODE)
+
+    assert seen.connections == 1
+
+
+def test_a_pause_between_calls_takes_nothing_from_the_next(client_of: ClientOf) -> None:
+    with upstream(plays(answer(success()))) as seen:
+        client = client_of(seen.url, timeouts=HASTY)
+        client.code2session(CODE)
+        over = time.monotonic() + HASTY.total
+        wait_until(lambda: time.monotonic() > over, what="the first call's time is over")
+
+        client.code2session(CODE)
+
+    assert seen.connections == 1
+
+
+def test_a_slow_call_takes_nothing_from_another_threads(client_of: ClientOf) -> None:
+    slow_arrived = threading.Event()
+
+    def stalls_once(peer: Peer) -> None:
+        while b"slow" in (request := peer.read_request()):
+            slow_arrived.set()
+            peer.wait_until_left()
+        while request:
+            peer.wait(0.7)
+            peer.send(answer(success()))
+            request = peer.read_request()
+
+    with upstream(stalls_once) as seen, ThreadPoolExecutor(1) as thread:
+        connections = client_of(seen.url)
+        hasty = client_of(seen.url, timeouts=HASTY)
+        hasty._connections = connections._connections  # several clients may share their connections
+        slow = thread.submit(hasty.code2session, "slow")
+        assert slow_arrived.wait(5)
+
+        connections.code2session(CODE)
+
+        assert isinstance(slow.exception(), NoAnswer)
+
+
+# Time
+
+
+def test_the_wait_for_the_next_byte_is_shorter_than_the_call(client_of: ClientOf) -> None:
+    started = time.monotonic()
+    with upstream(stalls) as seen, pytest.raises(NoAnswer):
+        client_of(seen.url, timeouts=Timeouts(connect=30, read=0.2, total=30)).code2session(CODE)
+
+    assert time.monotonic() - started < LONGEST_SECONDS
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_call_is_shorter_than_its_parts(scheme: str, client_of: ClientOf) -> None:
+    started = time.monotonic()
+    with upstream(stalls, scheme=scheme) as seen, pytest.raises(WeChatError):
+        client_of(seen.url, timeouts=Timeouts(connect=30, read=30, total=0.3)).code2session(CODE)
+
+    assert time.monotonic() - started < LONGEST_SECONDS
+
+
+# Connecting
+
+
+@contextlib.contextmanager
+def black_hole() -> Iterator[int]:
+    """Give a port that takes no connection and refuses none: its queue is full."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as ends:
+        address = listener.getsockname()
+        with contextlib.suppress(BlockingIOError, TimeoutError):
+            for _ in range(100):
+                ends.enter_context(socket.create_connection(address, timeout=0.2))
+        yield address[1]
+
+
+@pytest.mark.parametrize(
+    "timeouts",
+    [Timeouts(connect=0.2, read=30, total=30), Timeouts(connect=30, read=30, total=0.2)],
+    ids=["connect", "total"],
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_server_that_drops_all_packets_is_not_reached(
+    scheme: str, timeouts: Timeouts, client_of: ClientOf
+) -> None:
+    with black_hole() as port:
+        started = time.monotonic()
+
+        with pytest.raises(NotReached):
+            client_of(f"{scheme}://127.0.0.1:{port}", timeouts=timeouts).code2session(CODE)
+
+        assert time.monotonic() - started < LONGEST_SECONDS
+
+
+@pytest.fixture
+def answer_lookups(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """A DNS that says nothing until this is set. Patched, because no machine has such a resolver at hand."""
+    answered = threading.Event()
+    look_up: Callable[..., Any] = socket.getaddrinfo
+
+    def hang(*args: Any, **kwargs: Any) -> Any:
+        answered.wait(20)
+        return look_up(*args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    yield answered
+    answered.set()
+
+
+def test_a_lookup_that_hangs_is_not_reached(client_of: ClientOf, answer_lookups: threading.Event) -> None:
+    started = time.monotonic()
+
+    with pytest.raises(NotReached):
+        client_of("http://localhost", timeouts=HASTY).code2session(CODE)
+
+    assert time.monotonic() - started < LONGEST_SECONDS
+
+
+def test_a_connection_that_comes_too_late_is_closed(client_of: ClientOf, answer_lookups: threading.Event) -> None:
+    with upstream(stalls) as seen:
+        with pytest.raises(NotReached):
+            client_of(seen.url, timeouts=HASTY).code2session(CODE)
+
+        answer_lookups.set()
+
+        wait_until(lambda: seen.connections == 1, what="the late connection")
+        wait_until(lambda: seen.open == 0, what="it is closed")
+    assert seen.received == b""
+
+
+def test_a_late_refusal_harms_nobody(client_of: ClientOf, answer_lookups: threading.Event) -> None:
+    with upstream(plays(answer(success()))) as seen:
+        with socket.create_server(("127.0.0.1", 0)) as gone:
+            port = gone.getsockname()[1]
+        with pytest.raises(NotReached):
+            client_of(f"http://127.0.0.1:{port}", timeouts=HASTY).code2session(CODE)
+
+        answer_lookups.set()
+
+        client_of(seen.url).code2session(CODE)
+
+    assert len(seen.requests) == 1
+
+
+def test_calls_given_up_in_the_queue_never_connect(client_of: ClientOf, answer_lookups: threading.Event) -> None:
+    with upstream(plays(answer(success()))) as seen, ThreadPoolExecutor(2 * HELPER_THREADS) as threads:
+        hasty = client_of(seen.url, timeouts=HASTY)
+        given_up = [threads.submit(hasty.code2session, CODE) for _ in range(2 * HELPER_THREADS)]
+        assert all(isinstance(call.exception(), NotReached) for call in given_up)
+
+        answer_lookups.set()
+        client_of(seen.url).code2session(CODE)
+
+        wait_until(lambda: seen.connections > HELPER_THREADS, what="all connections are there")
+        wait_until(lambda: seen.open <= 1, what="the late ones are closed")
+    assert seen.connections == HELPER_THREADS + 1
+
+
+# TLS
+
+
+def test_a_server_with_a_good_certificate_is_asked(client_of: ClientOf, certificates: Certificates) -> None:
+    with upstream(plays(answer(success())), tls=certificates.server("good")) as seen:
+        client_of(seen.url).code2session(CODE)
+
+    assert len(seen.requests) == 1
+
+
+def test_a_server_that_closes_within_tls_gives_no_answer(client_of: ClientOf, certificates: Certificates) -> None:
+    with upstream(closes_after_request, tls=certificates.server("good")) as seen, pytest.raises(NoAnswer):
+        client_of(seen.url).code2session(CODE)
+
+    assert len(seen.requests) == 1
+
+
+def test_connections_that_are_shared_tell_the_clients_apart(client_of: ClientOf) -> None:
+    with upstream(plays(answer(success()))) as seen:
+        first = client_of(seen.url)
+        second = WeChatClient(
+            "wx00000000000000aa", "s2", api_url=seen.url, connections=first._connections, timeouts=HASTY
+        )
+
+        first.code2session(CODE)
+        second.code2session(CODE)
+
+    assert seen.connections == 1
+    assert [b"appid=wx00000000000000aa&secret=s2" in request for request in seen.requests] == [False, True]

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import pytest
+
+from wxlogin.wechat.errors import (
+    Busy,
+    CodeUsed,
+    CredentialsRejected,
+    InvalidCode,
+    NoAnswer,
+    NotReached,
+    RateLimited,
+    Refused,
+    UnusableAnswer,
+    UserBlocked,
+    WeChatError,
+    refusal_of,
+)
+
+RID = "66c69111-4157f271-729ca238"
+
+KINDS: dict[int, type[Refused]] = {
+    -1: Busy,
+    40029: InvalidCode,
+    42003: InvalidCode,
+    40163: CodeUsed,
+    40226: UserBlocked,
+    45009: RateLimited,
+    45011: RateLimited,
+    40013: CredentialsRejected,
+    40125: CredentialsRejected,
+    40164: CredentialsRejected,
+    40243: CredentialsRejected,
+    41002: CredentialsRejected,
+    41004: CredentialsRejected,
+    89503: CredentialsRejected,
+    89506: CredentialsRejected,
+    89507: CredentialsRejected,
+}
+
+
+@pytest.mark.parametrize("errcode", KINDS)
+def test_a_known_errcode_has_its_class(errcode: int) -> None:
+    error = refusal_of(errcode, "")
+
+    assert type(error) is KINDS[errcode]
+    assert error.errcode == errcode
+
+
+@pytest.mark.parametrize("errcode", [1, -2, 40002, 41008, 43001, 99999])
+def test_an_unknown_errcode_is_a_plain_refusal(errcode: int) -> None:
+    error = refusal_of(errcode, "")
+
+    assert type(error) is Refused
+    assert error.errcode == errcode
+
+
+@pytest.mark.parametrize(
+    "errmsg",
+    [
+        f"invalid code, rid: {RID}",
+        f"invalid code rid: {RID}",
+        f"invalid code hint: [aBcD] rid: {RID}",
+        f"rid: {RID}, and more",
+    ],
+)
+def test_the_rid_is_found_in_each_form_of_errmsg(errmsg: str) -> None:
+    error = refusal_of(40029, errmsg)
+
+    assert error.rid == RID
+
+
+@pytest.mark.parametrize(
+    "errmsg",
+    [
+        "",
+        "system error",
+        "invalid code, hints: [ req_id: N37KMa0605th21 ]",
+        "invalid code, rid: ",
+        "invalid code, rid: 66c69111",
+        "invalid code, rid: 66C69111-4157F271-729CA238",
+    ],
+)
+def test_an_errmsg_without_a_rid_gives_none(errmsg: str) -> None:
+    error = refusal_of(40029, errmsg)
+
+    assert error.rid is None
+
+
+def test_a_refusal_says_errcode_and_rid() -> None:
+    error = refusal_of(40029, f"invalid code, rid: {RID}")
+
+    assert str(error) == f"errcode 40029, rid {RID}"
+
+
+def test_a_refusal_without_a_rid_says_so() -> None:
+    error = refusal_of(-1, "system error")
+
+    assert str(error) == "errcode -1, rid unknown"
+
+
+def test_nothing_else_of_errmsg_is_kept() -> None:
+    error = refusal_of(40164, f"invalid ip 203.0.113.9, <b>not in whitelist</b>, rid: {RID}")
+
+    assert vars(error) == {"errcode": 40164, "rid": RID}
+    assert error.args == (f"errcode 40164, rid {RID}",)
+
+
+@pytest.mark.parametrize(("errcode", "seconds"), [(45011, 60), (45009, 3600)])
+def test_a_rate_limit_says_how_long_to_wait(errcode: int, seconds: int) -> None:
+    error = refusal_of(errcode, "")
+
+    assert isinstance(error, RateLimited)
+    assert error.retry_after_seconds == seconds
+
+
+@pytest.mark.parametrize("kind", [NotReached, NoAnswer, UnusableAnswer, Refused])
+def test_one_class_catches_all(kind: type[Exception]) -> None:
+    assert issubclass(kind, WeChatError)
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS.values()), key=str))
+def test_every_refusal_is_a_refusal(kind: type[Exception]) -> None:
+    assert issubclass(kind, Refused)
