@@ -1,0 +1,949 @@
+"""Sessions in Redis: what is written there, who can make use of it, and when it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import pickle
+import socket
+import threading
+import time
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
+from redis import Redis
+
+from tests.conftest import SECRET_KEY, Clock
+from tests.servers import RedisServer, free_port, monitored
+from wxlogin import redis_guard
+from wxlogin.redis_guard import StoreUnavailable
+from wxlogin.sessions.record import SessionRecord, User
+from wxlogin.sessions.seal import Seal
+from wxlogin.sessions.session_id import SessionId, hash_of
+from wxlogin.sessions.store import Lifetimes, NotLoggedIn, SessionExpired, SessionStore, StoredSession
+
+USER = User("wx4f4bc4dec97d474b", "oPlantedOpenidOfTheFirstUser", "oPlantedUnionidOfTheFirstOne")
+SOMEBODY = User("wx4f4bc4dec97d474b", "oPlantedOpenidOfTheOtherUser")
+SESSION_KEY = b64encode(b"PlantedSecretKey").decode()
+IDLE, LONGEST = 1000, 3000
+UNKNOWN = SessionId(hash_of(USER), "never-given-out".ljust(43, "-"))
+
+
+def store_on(redis: Redis, clock: Clock, *, idle: int = IDLE, longest: int = LONGEST) -> SessionStore:
+    return SessionStore(redis, Seal([SECRET_KEY]), lifetimes=Lifetimes(idle=idle, longest=longest), clock=clock)
+
+
+@pytest.fixture
+def store(any_redis: Redis, clock: Clock) -> SessionStore:
+    return store_on(any_redis, clock)
+
+
+def record_of(user: User, store: SessionStore, *, user_agent: str = "agent") -> SessionRecord:
+    now = store.now()
+    return SessionRecord(
+        user=user, session_key=SESSION_KEY, created_at=now, last_seen_at=now, user_agent=user_agent
+    )
+
+
+def log_in(store: SessionStore, user: User = USER, *, replaced: SessionId | None = None) -> StoredSession:
+    return store.create(record_of(user, store), replaced=replaced)
+
+
+def seen_now(stored: StoredSession, store: SessionStore) -> SessionRecord:
+    return dataclasses.replace(stored.record, last_seen_at=store.now())
+
+
+def is_logged_in(store: SessionStore, session_id: SessionId) -> bool:
+    try:
+        return bool(store.load(session_id))
+    except NotLoggedIn:
+        return False
+
+
+# creating, reading, changing, ending
+
+
+def test_what_was_created_is_read(store: SessionStore) -> None:
+    created = log_in(store)
+
+    loaded = store.load(created.session_id)
+
+    assert loaded == created
+    assert loaded.record.as_dict() == created.record.as_dict()
+
+
+def test_what_was_never_created_is_not_logged_in(store: SessionStore) -> None:
+    with pytest.raises(NotLoggedIn) as caught:
+        store.load(UNKNOWN)
+
+    assert caught.type is NotLoggedIn
+
+
+def test_every_login_makes_a_new_id(store: SessionStore) -> None:
+    ids = {log_in(store).session_id for _ in range(10)}
+
+    assert len(ids) == 10
+    assert all(is_logged_in(store, session_id) for session_id in ids)
+
+
+def test_the_session_that_a_login_replaces_ends(store: SessionStore) -> None:
+    replaced, untouched = log_in(store), log_in(store)
+
+    new = log_in(store, replaced=replaced.session_id)
+
+    assert new.session_id != replaced.session_id
+    assert not is_logged_in(store, replaced.session_id)
+    assert is_logged_in(store, untouched.session_id)
+    assert is_logged_in(store, new.session_id)
+
+
+def test_the_session_that_a_login_replaces_ends_if_it_was_another_users_too(store: SessionStore) -> None:
+    replaced, untouched = log_in(store, SOMEBODY), log_in(store, SOMEBODY)
+
+    new = log_in(store, replaced=replaced.session_id)
+
+    assert not is_logged_in(store, replaced.session_id)
+    assert is_logged_in(store, untouched.session_id)
+    assert store.load(new.session_id).record.user == USER
+
+
+@pytest.mark.parametrize("owner", [USER, SOMEBODY], ids=["of the user", "of another user"])
+def test_an_unknown_id_is_replaced_without_an_error_and_never_adopted(store: SessionStore, owner: User) -> None:
+    unknown = SessionId.new(owner)
+
+    new = log_in(store, replaced=unknown)
+
+    assert new.session_id != unknown
+    assert is_logged_in(store, new.session_id)
+    assert not is_logged_in(store, unknown)
+
+
+def test_what_was_replaced_is_read(store: SessionStore) -> None:
+    created = log_in(store)
+    changed = dataclasses.replace(created.record, session_key=b64encode(b"the next key").decode())
+
+    assert store.replace(created, changed)
+
+    assert store.load(created.session_id).record == changed
+
+
+def test_replacing_a_session_that_has_ended_changes_nothing(store: SessionStore, any_redis: Redis) -> None:
+    created = log_in(store)
+    store.delete(created.session_id)
+
+    assert not store.replace(created, seen_now(created, store))
+
+    assert any_redis.keys() == []
+
+
+def test_replacing_a_session_that_has_changed_meanwhile_changes_nothing(store: SessionStore) -> None:
+    created = log_in(store)
+    first = dataclasses.replace(created.record, user_agent="the first")
+    store.replace(created, first)
+
+    assert not store.replace(created, dataclasses.replace(created.record, user_agent="the second"))
+
+    assert store.load(created.session_id).record == first
+
+
+def test_a_session_that_was_ended_is_over(store: SessionStore) -> None:
+    ended, untouched = log_in(store), log_in(store)
+
+    assert store.delete(ended.session_id)
+
+    with pytest.raises(NotLoggedIn) as caught:
+        store.load(ended.session_id)
+    assert caught.type is NotLoggedIn
+    assert is_logged_in(store, untouched.session_id)
+
+
+def test_a_session_is_ended_once(store: SessionStore) -> None:
+    created = log_in(store)
+
+    assert [store.delete(created.session_id), store.delete(created.session_id)] == [True, False]
+
+
+# what stands in Redis
+
+
+def test_a_session_is_a_field_of_its_users_hash(store: SessionStore, any_redis: Redis) -> None:
+    created = log_in(store)
+
+    key = f"wxlogin:user:{hash_of(USER)}"
+    assert any_redis.keys() == [key.encode()]
+    assert any_redis.type(key) == b"hash"
+    assert any_redis.hgetall(key) == {created.session_id.field.encode(): created.value}
+
+
+def test_a_users_sessions_share_a_key_and_users_do_not(store: SessionStore, any_redis: Redis) -> None:
+    ids = [log_in(store).session_id, log_in(store).session_id, log_in(store, SOMEBODY).session_id]
+
+    assert [any_redis.hlen(session_id.key) for session_id in ids] == [2, 2, 1]
+    assert len(any_redis.keys()) == 2
+
+
+def test_a_value_starts_with_the_second_in_which_it_expires(store: SessionStore) -> None:
+    created = log_in(store)
+
+    assert int.from_bytes(created.value[:4], "big") == store.now() + IDLE
+
+
+def test_the_key_expires_with_the_last_of_its_sessions(
+    store: SessionStore, any_redis: Redis, clock: Clock
+) -> None:
+    start = store.now()
+    first = log_in(store).session_id
+    assert any_redis.expiretime(first.key) == start + IDLE
+
+    clock.advance(100)
+    second = log_in(store)
+    assert any_redis.expiretime(first.key) == start + 100 + IDLE
+
+    clock.advance(100)
+    store.replace(second, seen_now(second, store))
+    assert any_redis.expiretime(first.key) == start + 200 + IDLE
+
+    store.delete(second.session_id)
+    assert any_redis.expiretime(first.key) == start + IDLE
+
+
+def test_a_login_that_ends_the_longest_session_shortens_the_life_of_the_key(
+    any_redis: Redis, clock: Clock
+) -> None:
+    long = log_in(store_on(any_redis, clock, idle=2000)).session_id
+
+    log_in(store_on(any_redis, clock, idle=500), replaced=long)
+
+    assert any_redis.expiretime(long.key) == int(clock()) + 500
+
+
+Write = Callable[[SessionStore, StoredSession], object]
+
+WRITES: dict[str, Write] = {
+    "create": lambda store, _: log_in(store),
+    "replace": lambda store, stored: store.replace(stored, stored.record),
+    "delete": lambda store, stored: store.delete(stored.session_id),
+    "create in place of another user's": lambda store, stored: log_in(store, SOMEBODY, replaced=stored.session_id),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
+def test_every_write_prunes_what_has_expired(store: SessionStore, any_redis: Redis, write: Write) -> None:
+    created, untouched = log_in(store), log_in(store)
+    key = created.session_id.key
+    a_second_ago = int(time.time()) - 1
+    any_redis.hset(key, "expired", a_second_ago.to_bytes(4, "big") + b"sealed")
+    any_redis.hset(key, "long expired", b"\0\0\0\0")
+    any_redis.hset(key, "too short", b"\xff\xff\xff")
+    any_redis.hset(key, "empty", b"")
+
+    write(store, created)
+
+    fields = set(any_redis.hkeys(key))
+    assert not fields & {b"expired", b"long expired", b"too short", b"empty"}
+    assert untouched.session_id.field.encode() in fields
+
+
+@pytest.mark.parametrize("end", [WRITES["delete"], WRITES["create in place of another user's"]])
+def test_the_key_goes_with_the_last_session(store: SessionStore, any_redis: Redis, end: Write) -> None:
+    created = log_in(store)
+
+    end(store, created)
+
+    assert not any_redis.exists(created.session_id.key)
+
+
+def test_what_has_expired_does_not_keep_the_key(store: SessionStore, any_redis: Redis) -> None:
+    created = log_in(store)
+    any_redis.hset(created.session_id.key, "expired", b"\0\0\0\0")
+
+    store.delete(created.session_id)
+
+    assert any_redis.keys() == []
+
+
+def test_a_session_that_is_over_before_it_is_written_leaves_nothing(any_redis: Redis, clock: Clock) -> None:
+    clock.advance(-IDLE - 10)
+
+    log_in(store_on(any_redis, clock))
+
+    assert any_redis.keys() == []
+
+
+@pytest.mark.parametrize("seconds", [2**32, 10**12])
+def test_a_life_beyond_the_end_of_four_bytes_ends_there(any_redis: Redis, clock: Clock, seconds: int) -> None:
+    store = store_on(any_redis, clock, idle=seconds, longest=seconds)
+
+    created = log_in(store)
+
+    assert any_redis.expiretime(created.session_id.key) == 2**32 - 1
+    assert is_logged_in(store, created.session_id)
+
+
+# the two clocks
+
+
+def test_a_session_ends_when_it_was_not_seen_for_long(store: SessionStore, clock: Clock) -> None:
+    created = log_in(store)
+
+    clock.advance(IDLE - 1)
+    assert is_logged_in(store, created.session_id)
+
+    clock.advance(1)
+    with pytest.raises(SessionExpired):
+        store.load(created.session_id)
+
+
+def test_a_session_that_is_seen_all_the_time_ends_when_it_is_old(store: SessionStore, clock: Clock) -> None:
+    created = log_in(store)
+    for _ in range(LONGEST // 500 - 1):
+        clock.advance(500)
+        stored = store.load(created.session_id)
+        assert store.replace(stored, seen_now(stored, store))
+
+    clock.advance(499)
+    assert is_logged_in(store, created.session_id)
+
+    clock.advance(1)
+    with pytest.raises(SessionExpired):
+        store.load(created.session_id)
+
+
+def test_redis_is_told_of_the_nearer_of_the_two_ends(store: SessionStore, any_redis: Redis, clock: Clock) -> None:
+    start = store.now()
+    created = log_in(store)
+    clock.advance(LONGEST - 10)
+
+    store.replace(created, seen_now(created, store))
+
+    assert any_redis.expiretime(created.session_id.key) == start + LONGEST
+
+
+@pytest.mark.parametrize("shorter", [{"idle": 100}, {"longest": 100}])
+def test_shorter_settings_apply_at_once(
+    store: SessionStore, any_redis: Redis, clock: Clock, shorter: dict[str, int]
+) -> None:
+    created = log_in(store)
+    clock.advance(100)
+
+    with pytest.raises(SessionExpired):
+        store_on(any_redis, clock, **shorter).load(created.session_id)
+
+
+def test_longer_settings_do_not_bring_back_what_has_expired(
+    store: SessionStore, any_redis: Redis, clock: Clock
+) -> None:
+    created = log_in(store)
+    clock.advance(IDLE)
+
+    with pytest.raises(SessionExpired):
+        store_on(any_redis, clock, idle=10 * IDLE, longest=10 * LONGEST).load(created.session_id)
+
+
+# records that are not ours
+
+Alter = Callable[[bytes], bytes]
+
+UNSEALED = SessionRecord(user=USER, session_key=SESSION_KEY, created_at=2**31, last_seen_at=2**31)
+
+ALTERATIONS: dict[str, Alter] = {
+    "empty": lambda _: b"",
+    "the expiry alone": lambda value: value[:4],
+    "a longer life": lambda value: (2**32 - 1).to_bytes(4, "big") + value[4:],
+    "a shorter life": lambda value: (int.from_bytes(value[:4], "big") - 1).to_bytes(4, "big") + value[4:],
+    "no expiry": lambda value: value[4:],
+    "twice": lambda value: value * 2,
+    "something added": lambda value: value + b"\0",
+    "a pickle": lambda _: pickle.dumps({"openid": USER.openid}),
+    "a pickle after the expiry": lambda value: value[:4] + pickle.dumps({"openid": USER.openid}),
+    "unsealed": lambda value: value[:4] + UNSEALED.encode(),
+    "JSON": lambda _: b"[]",
+    "a number": lambda _: b"12",
+    "garbage": lambda _: b"\xff\xfe",
+    "garbage of the same length": lambda value: b"\xff" * len(value),
+}
+
+
+@pytest.mark.parametrize("alter", ALTERATIONS.values(), ids=ALTERATIONS.keys())
+def test_an_altered_record_is_nobodys(store: SessionStore, any_redis: Redis, alter: Alter) -> None:
+    created = log_in(store)
+    any_redis.hset(created.session_id.key, created.session_id.field, alter(created.value))
+
+    with pytest.raises(NotLoggedIn) as caught:
+        store.load(created.session_id)
+
+    assert caught.type is NotLoggedIn
+
+
+def test_a_record_with_any_bit_flipped_is_nobodys(store: SessionStore, any_redis: Redis) -> None:
+    created = log_in(store)
+    size, as_number = len(created.value), int.from_bytes(created.value, "big")
+
+    def survives(bit: int) -> bool:
+        any_redis.hset(
+            created.session_id.key, created.session_id.field, (as_number ^ 1 << bit).to_bytes(size, "big")
+        )
+        return is_logged_in(store, created.session_id)
+
+    assert [bit for bit in range(8 * size) if survives(bit)] == []
+
+
+def test_a_truncated_record_is_nobodys(store: SessionStore, any_redis: Redis) -> None:
+    created = log_in(store)
+
+    def survives(length: int) -> bool:
+        any_redis.hset(created.session_id.key, created.session_id.field, created.value[:length])
+        return is_logged_in(store, created.session_id)
+
+    assert [length for length in range(len(created.value)) if survives(length)] == []
+
+
+@pytest.mark.parametrize("owner", [USER, SOMEBODY], ids=["of the user", "of another user"])
+def test_a_record_moved_to_another_session_is_nobodys(store: SessionStore, any_redis: Redis, owner: User) -> None:
+    moved, victim = log_in(store), log_in(store, owner)
+
+    any_redis.hset(victim.session_id.key, victim.session_id.field, moved.value)
+
+    assert not is_logged_in(store, victim.session_id)
+
+
+def test_a_record_moved_to_the_same_field_of_another_user_is_not_his(
+    store: SessionStore, any_redis: Redis
+) -> None:
+    moved = log_in(store)
+    elsewhere = SessionId(hash_of(SOMEBODY), moved.session_id.random)
+
+    any_redis.hset(elsewhere.key, elsewhere.field, moved.value)
+
+    assert not is_logged_in(store, elsewhere)
+
+
+MAKE_WRONG_TYPE: dict[str, Callable[[Redis, str], object]] = {
+    "string": lambda redis, key: redis.set(key, "planted"),
+    "list": lambda redis, key: redis.lpush(key, "planted"),
+    "set": lambda redis, key: redis.sadd(key, "planted"),
+    "sorted set": lambda redis, key: redis.zadd(key, {"planted": 1}),
+}
+with_a_wrong_type = pytest.mark.parametrize("make", MAKE_WRONG_TYPE.values(), ids=MAKE_WRONG_TYPE.keys())
+
+
+@with_a_wrong_type
+def test_a_key_of_a_wrong_type_is_nobodys(
+    store: SessionStore, any_redis: Redis, make: Callable[[Redis, str], object]
+) -> None:
+    created = log_in(store)
+    any_redis.delete(created.session_id.key)
+    make(any_redis, created.session_id.key)
+
+    with pytest.raises(NotLoggedIn):
+        store.load(created.session_id)
+
+    assert not store.replace(created, created.record)
+    assert not store.delete(created.session_id)
+
+
+@with_a_wrong_type
+def test_the_next_login_repairs_a_key_of_a_wrong_type(
+    store: SessionStore, any_redis: Redis, make: Callable[[Redis, str], object]
+) -> None:
+    make(any_redis, UNKNOWN.key)
+
+    created = log_in(store, replaced=UNKNOWN)
+
+    assert is_logged_in(store, created.session_id)
+
+
+@with_a_wrong_type
+def test_a_login_succeeds_although_the_session_it_replaces_is_of_a_wrong_type(
+    store: SessionStore, any_redis: Redis, make: Callable[[Redis, str], object]
+) -> None:
+    make(any_redis, UNKNOWN.key)
+
+    created = log_in(store, SOMEBODY, replaced=UNKNOWN)
+
+    assert is_logged_in(store, created.session_id)
+
+
+def test_a_login_that_redis_refuses_makes_the_store_unavailable(real_redis: Redis, clock: Clock) -> None:
+    store = store_on(real_redis, clock)
+    real_redis.config_set("min-replicas-to-write", 1)
+
+    try:
+        with pytest.raises(StoreUnavailable):
+            log_in(store)
+    finally:
+        real_redis.config_set("min-replicas-to-write", 0)
+
+
+def test_a_check_that_redis_refuses_makes_the_store_unavailable_and_logs_nobody_out(
+    the_redis_server: RedisServer, real_redis: Redis, clock: Clock
+) -> None:
+    created = log_in(store_on(real_redis, clock))
+    real_redis.acl_setuser("ann", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-hget"])
+    url = f"redis://ann:any@127.0.0.1:{the_redis_server.port}/0"
+
+    try:
+        with (
+            redis_guard.connect(url, connect_timeout_seconds=1, read_timeout_seconds=1) as redis,
+            pytest.raises(StoreUnavailable),
+        ):
+            store_on(redis, clock).load(created.session_id)
+    finally:
+        real_redis.acl_deluser("ann")
+
+
+def test_a_warning_says_that_a_record_is_not_ours_and_nothing_of_what_it_is(
+    store: SessionStore, any_redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    created = log_in(store)
+    any_redis.hset(created.session_id.key, created.session_id.field, "planted")
+    caplog.set_level(logging.DEBUG)
+
+    with pytest.raises(NotLoggedIn):
+        store.load(created.session_id)
+
+    assert [(entry.name, entry.levelname) for entry in caplog.records] == [("wxlogin.sessions.store", "WARNING")]
+    assert not re_quotes(caplog.text, created.session_id)
+
+
+@with_a_wrong_type
+def test_a_warning_says_that_a_key_is_not_ours_and_nothing_of_what_it_is(
+    store: SessionStore,
+    any_redis: Redis,
+    make: Callable[[Redis, str], object],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    make(any_redis, UNKNOWN.key)
+    caplog.set_level(logging.DEBUG)
+
+    with pytest.raises(NotLoggedIn):
+        store.load(UNKNOWN)
+
+    assert [(entry.name, entry.levelname) for entry in caplog.records] == [("wxlogin.sessions.store", "WARNING")]
+    assert not re_quotes(caplog.text, UNKNOWN)
+
+
+def re_quotes(log: str, session_id: SessionId) -> list[str]:
+    """Return what of it the log should not quote, and does."""
+    secrets = ["planted", SESSION_KEY, USER.openid, session_id.text, session_id.random]
+    return [secret for secret in secrets if secret in log]
+
+
+# what somebody who reads Redis gets
+
+
+def test_nothing_in_redis_is_a_secret_or_opens_anything(store: SessionStore, any_redis: Redis) -> None:
+    one, other = log_in(store), log_in(store, SOMEBODY)
+    store.replace(one, dataclasses.replace(one.record, user_agent="oPlantedUserAgent"))
+
+    everything = everything_in(any_redis)
+
+    assert found_in(everything, one) == []
+    assert found_in(everything, other) == []
+
+
+def test_nothing_on_the_way_to_redis_is_a_secret_or_opens_anything(
+    the_redis_server: RedisServer, real_redis: Redis, clock: Clock
+) -> None:
+    store = store_on(real_redis, clock)
+
+    with watching(the_redis_server) as commands:
+        created = log_in(store, replaced=UNKNOWN)
+        store.replace(store.load(created.session_id), created.record)
+        store.delete(created.session_id)
+
+    assert len(commands) == 4
+    assert found_in("\n".join(commands).encode(), created) == []
+
+
+def test_that_search_finds_secrets(any_redis: Redis, store: SessionStore) -> None:
+    created = log_in(store)
+    any_redis.hset("naive", created.session_id.text, f"xx{SESSION_KEY}")
+    any_redis.set("hex", USER.openid.encode().hex())
+    any_redis.set("base64", b64encode(f"x{USER.unionid}".encode()))
+
+    found = found_in(everything_in(any_redis), created)
+
+    assert set(found) >= {created.session_id.text, SESSION_KEY, USER.openid, str(USER.unionid)}
+
+
+def everything_in(redis: Redis) -> bytes:
+    """Return all keys, fields and values."""
+    pieces: list[bytes] = []
+    for key in redis.scan_iter():
+        content = redis.hgetall(key) if redis.type(key) == b"hash" else {b"": redis.get(key)}
+        pieces += [key, *content.keys(), *content.values()]
+    return b"\n".join(pieces)
+
+
+def found_in(everything: bytes, stored: StoredSession) -> list[str]:
+    """Return the secrets of a session that can be read, or easily made out."""
+    session_id, user = stored.session_id, stored.record.user
+    texts = [session_id.text, session_id.random, session_id.random[:16], SESSION_KEY, "PlantedSecretKey"]
+    texts += [user.openid, user.unionid or user.openid, user.appid, "oPlantedUserAgent"]
+    return [text for text in texts if any(form in everything for form in forms_of(text.encode()))]
+
+
+def forms_of(secret: bytes) -> Iterator[bytes]:
+    yield secret
+    yield secret.hex().encode()
+    yield secret.hex().upper().encode()
+    for before in range(3):  # base64 looks different at each of three offsets, but for its ends
+        yield b64encode(b"\0" * before + secret)[4:-4]
+
+
+def test_a_key_is_planted_where_the_search_looks_for_it() -> None:
+    assert b64decode(SESSION_KEY) == b"PlantedSecretKey"
+
+
+# how often Redis is asked
+
+
+@contextlib.contextmanager
+def watching(server: RedisServer) -> Iterator[list[str]]:
+    """Collect what the others ask Redis meanwhile."""
+    with server.client() as watcher:
+        watcher.connection_pool.connection_kwargs.pop(
+            "himport_registry", None
+        )  # `monitored` makes a client of them
+        with monitored(watcher) as commands:
+            yield commands
+
+
+def names_of(commands: list[str]) -> list[str]:
+    return [command.split()[0] for command in commands]
+
+
+@pytest.fixture
+def warm(real_redis: Redis, clock: Clock) -> SessionStore:
+    """A store on a real Redis that is connected already."""
+    real_redis.ping()
+    return store_on(real_redis, clock)
+
+
+@pytest.mark.parametrize(
+    ("replaced", "expected"), [(None, ["EVAL"]), (USER, ["EVAL"]), (SOMEBODY, ["EVAL", "EVAL"])]
+)
+def test_a_login_is_one_command_or_two(
+    the_redis_server: RedisServer, warm: SessionStore, replaced: User | None, expected: list[str]
+) -> None:
+    with watching(the_redis_server) as commands:
+        log_in(warm, replaced=SessionId.new(replaced) if replaced else None)
+
+    assert names_of(commands) == expected
+
+
+def test_a_login_is_one_round_trip_even_if_it_replaces_another_users_session(
+    the_redis_server: RedisServer, warm: SessionStore
+) -> None:
+    with the_redis_server.client() as watcher:
+        before = watcher.info("stats")["total_reads_processed"]
+        log_in(warm, replaced=SessionId.new(SOMEBODY))
+        after = watcher.info("stats")["total_reads_processed"]
+
+    assert after - before == 1 + 1  # the login, and the second question after it
+
+
+def test_a_check_is_one_command(the_redis_server: RedisServer, warm: SessionStore) -> None:
+    created = log_in(warm)
+
+    with watching(the_redis_server) as commands:
+        warm.load(created.session_id)
+
+    assert commands == [f"HGET {created.session_id.key} {created.session_id.field}"]
+
+
+def test_a_change_is_one_command(the_redis_server: RedisServer, warm: SessionStore) -> None:
+    created = log_in(warm)
+
+    with watching(the_redis_server) as commands:
+        warm.replace(created, created.record)
+
+    assert names_of(commands) == ["EVAL"]
+
+
+def test_a_logout_is_one_command(the_redis_server: RedisServer, warm: SessionStore) -> None:
+    created = log_in(warm)
+
+    with watching(the_redis_server) as commands:
+        warm.delete(created.session_id)
+
+    assert names_of(commands) == ["EVAL"]
+
+
+# what goes wrong on the way
+
+
+def test_redis_may_forget_its_scripts_at_any_time(real_redis: Redis, clock: Clock) -> None:
+    store = store_on(real_redis, clock)
+    created = log_in(store)
+
+    real_redis.script_flush()
+
+    assert store.replace(created, created.record)
+    real_redis.script_flush()
+    assert store.delete(created.session_id)
+    real_redis.script_flush()
+    assert is_logged_in(store, log_in(store).session_id)
+
+
+@pytest.mark.parametrize("replaced", [None, USER, SOMEBODY])
+def test_a_login_whose_answer_is_lost_is_repeated_and_makes_one_session(
+    the_redis_server: RedisServer, real_redis: Redis, clock: Clock, replaced: User | None
+) -> None:
+    old = log_in(store_on(real_redis, clock), replaced).session_id if replaced else None
+
+    with losing_the_first_answer(the_redis_server) as redis:
+        created = log_in(store_on(redis, clock), replaced=old)
+
+    assert is_logged_in(store_on(real_redis, clock), created.session_id)
+    assert real_redis.hlen(created.session_id.key) == 1
+    assert not (old and is_logged_in(store_on(real_redis, clock), old))
+
+
+def test_a_login_that_does_not_reach_redis_at_first_is_repeated(
+    the_redis_server: RedisServer, real_redis: Redis, clock: Clock
+) -> None:
+    store = store_on(real_redis, clock)
+
+    with losing_the_first_answer(the_redis_server, forwards=False) as redis:
+        created = log_in(store_on(redis, clock))
+
+    assert is_logged_in(store, created.session_id)
+
+
+def test_a_logout_whose_answer_is_lost_is_done(
+    the_redis_server: RedisServer, real_redis: Redis, clock: Clock
+) -> None:
+    store = store_on(real_redis, clock)
+    created = log_in(store)
+
+    with losing_the_first_answer(the_redis_server) as redis:
+        store_on(redis, clock).delete(created.session_id)
+
+    assert not is_logged_in(store, created.session_id)
+
+
+OPERATIONS: dict[str, Callable[[SessionStore, StoredSession], object]] = {
+    **WRITES,
+    "load": lambda store, stored: store.load(stored.session_id),
+}
+
+
+@pytest.mark.parametrize("operate", OPERATIONS.values(), ids=OPERATIONS.keys())
+def test_without_redis_every_operation_says_so(
+    any_redis: Redis, clock: Clock, operate: Callable[[SessionStore, StoredSession], object]
+) -> None:
+    created = log_in(store_on(any_redis, clock))
+    url = f"redis://127.0.0.1:{free_port()}/0"
+
+    with (
+        redis_guard.connect(url, connect_timeout_seconds=1, read_timeout_seconds=1) as redis,
+        pytest.raises(StoreUnavailable),
+    ):
+        operate(store_on(redis, clock), created)
+
+
+@pytest.mark.parametrize("operate", OPERATIONS.values(), ids=OPERATIONS.keys())
+def test_while_redis_is_frozen_every_operation_says_so_in_time(
+    the_redis_server: RedisServer,
+    real_redis: Redis,
+    clock: Clock,
+    operate: Callable[[SessionStore, StoredSession], object],
+) -> None:
+    created = log_in(store_on(real_redis, clock))
+    the_redis_server.freeze()
+
+    try:
+        start = time.monotonic()
+        with (
+            redis_guard.connect(
+                the_redis_server.url, connect_timeout_seconds=0.1, read_timeout_seconds=0.1
+            ) as redis,
+            pytest.raises(StoreUnavailable),
+        ):
+            operate(store_on(redis, clock), created)
+        assert time.monotonic() - start < 1
+    finally:
+        the_redis_server.thaw()
+
+
+@contextlib.contextmanager
+def losing_the_first_answer(server: RedisServer, *, forwards: bool = True) -> Iterator[Redis]:
+    """Connect to Redis on a way on which the first connection breaks when it is used.
+
+    What was sent on it is carried out if it ``forwards``; the answer is lost in any case.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=relay, args=(listener, server.port, forwards))
+        thread.start()
+        url = f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
+        with redis_guard.connect(url, connect_timeout_seconds=5, read_timeout_seconds=5) as redis:
+            yield redis
+        thread.join()
+
+
+def relay(listener: socket.socket, port: int, forwards: bool) -> None:
+    listener.settimeout(2)
+    with listener.accept()[0] as client, socket.create_connection(("127.0.0.1", port)) as redis:
+        request = client.recv(65536)
+        if forwards:
+            redis.sendall(request)
+            redis.recv(65536)
+    with listener.accept()[0] as client, socket.create_connection(("127.0.0.1", port)) as redis:
+        while request := client.recv(65536):
+            redis.sendall(request)
+            client.sendall(redis.recv(65536))
+
+
+# many at once
+
+
+def at_once(work: Callable[[], StoredSession], *, threads: int = 20) -> list[StoredSession]:
+    """Do the work in as many threads, which start together."""
+    barrier = threading.Barrier(threads)
+
+    def start(_: int) -> StoredSession:
+        barrier.wait(20)
+        return work()
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(start, range(threads)))
+
+
+def test_of_20_logins_of_one_user_at_once_none_is_lost(store: SessionStore, any_redis: Redis) -> None:
+    created = at_once(lambda: log_in(store))
+
+    assert any_redis.hlen(created[0].session_id.key) == 20
+    assert all(is_logged_in(store, each.session_id) for each in created)
+
+
+def test_of_20_changes_at_once_one_wins(store: SessionStore) -> None:
+    created = log_in(store)
+    won: list[bool] = []
+
+    def change() -> StoredSession:
+        won.append(store.replace(created, created.record))
+        return created
+
+    at_once(change)
+
+    assert sorted(won) == [False] * 19 + [True]
+
+
+def test_no_change_brings_back_what_is_logged_out_at_the_same_time(store: SessionStore, any_redis: Redis) -> None:
+    created = log_in(store)
+    turns = iter(range(20))
+
+    def change_or_log_out() -> StoredSession:
+        if next(turns) == 10:
+            store.delete(created.session_id)
+        else:
+            store.replace(created, created.record)
+        return created
+
+    at_once(change_or_log_out)
+
+    assert any_redis.keys() == []
+
+
+# any order of events
+
+
+class SessionsOfTwoUsers(RuleBasedStateMachine):
+    """The store beside a dictionary of what should be in it.
+
+    The clock only goes forward and starts where Redis's own is, so Redis itself forgets nothing meanwhile.
+    """
+
+    ids = Bundle("ids")
+    reads = Bundle("reads")
+
+    def __init__(self, redis: Redis) -> None:
+        super().__init__()
+        redis.flushall()
+        self.redis = redis
+        self.clock = Clock(float(int(time.time())))
+        self.store = store_on(redis, self.clock)
+        self.sessions: dict[SessionId, tuple[int, SessionRecord]] = {}  # with the number of changes
+
+    @rule(target=ids, user=st.sampled_from([USER, SOMEBODY]))
+    def log_in(self, user: User) -> SessionId:
+        created = log_in(self.store, user)
+        self.sessions[created.session_id] = 0, created.record
+        return created.session_id
+
+    @rule(target=ids, user=st.sampled_from([USER, SOMEBODY]), replaced=ids)
+    def log_in_again(self, user: User, replaced: SessionId) -> SessionId:
+        created = log_in(self.store, user, replaced=replaced)
+        self.sessions.pop(replaced, None)
+        self.sessions[created.session_id] = 0, created.record
+        return created.session_id
+
+    @rule(target=reads, session_id=ids)
+    def load(self, session_id: SessionId) -> object:
+        if session_id not in self.sessions:
+            return self._load_in_vain(session_id, NotLoggedIn)
+        changes, record = self.sessions[session_id]
+        if self._expiry_of(record) <= self.clock():
+            return self._load_in_vain(session_id, SessionExpired)
+        stored = self.store.load(session_id)
+        assert stored.record == record
+        return changes, stored
+
+    def _load_in_vain(self, session_id: SessionId, why: type[NotLoggedIn]) -> object:
+        with pytest.raises(NotLoggedIn) as caught:
+            self.store.load(session_id)
+        assert caught.type is why
+        return multiple()
+
+    @rule(read=reads)
+    def touch(self, read: tuple[int, StoredSession]) -> None:
+        changes, stored = read
+        record = seen_now(stored, self.store)
+        is_current = self.sessions.get(stored.session_id, (None,))[0] == changes
+
+        assert self.store.replace(stored, record) == is_current
+
+        if is_current:
+            self.sessions[stored.session_id] = changes + 1, record
+
+    @rule(session_id=ids)
+    def log_out(self, session_id: SessionId) -> None:
+        assert self.store.delete(session_id) == (session_id in self.sessions)
+
+        self.sessions.pop(session_id, None)
+
+    @rule(seconds=st.sampled_from([1, 60, 500, IDLE - 1, IDLE]))
+    def let_time_pass(self, seconds: int) -> None:
+        self.clock.advance(seconds)
+
+    @invariant()
+    def redis_has_the_sessions_that_have_not_ended_and_forgets_them_with_the_last(self) -> None:
+        for user in (USER, SOMEBODY):
+            key = f"wxlogin:user:{hash_of(user)}"
+            records = [record for _, record in self.sessions.values() if record.user == user]
+            latest = max(map(self._expiry_of, records), default=-2)  # Redis's word for no key
+
+            assert (self.redis.hlen(key), self.redis.expiretime(key)) == (len(records), latest)
+
+    def _expiry_of(self, record: SessionRecord) -> int:
+        return min(record.last_seen_at + IDLE, record.created_at + LONGEST)
+
+
+def test_whatever_happens_in_whatever_order_the_store_agrees_with_a_dictionary(
+    any_redis: Redis, request: pytest.FixtureRequest
+) -> None:
+    runs = 200 if "fakeredis" in request.node.name else 50
+
+    class Machine(SessionsOfTwoUsers):
+        def __init__(self) -> None:
+            super().__init__(any_redis)
+
+    run_state_machine_as_test(Machine, settings=settings(max_examples=runs, stateful_step_count=25, deadline=None))

@@ -1,0 +1,157 @@
+"""``flask.session`` on our store: Flask-Session's interface, with what it gets wrong for logins overridden."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, NoReturn
+
+from flask import Flask, Request, Response
+from flask.sessions import SessionMixin
+from flask_session.base import ServerSideSessionInterface
+from werkzeug.http import dump_cookie
+
+from wxlogin.redis_guard import StoreUnavailable
+from wxlogin.sessions.record import SessionRecord, User
+from wxlogin.sessions.session_id import SessionId
+from wxlogin.sessions.store import NotLoggedIn, SessionStore, StoredSession
+from wxlogin.sessions.transport import COOKIE_NAME, find_session_id
+
+logger = logging.getLogger(__name__)
+
+TOUCH_SECONDS = 60
+
+_CARRIERS = ("Cookie", "Authorization", COOKIE_NAME)
+
+
+class Session(SessionMixin):
+    """The caller's session, read from Redis when somebody first looks at it.
+
+    As a mapping it has the fields of the record, to read: only `start` makes a session and only `end` (or
+    ``clear``) ends one, both at once, so that what went wrong is known before anything is answered.
+    """
+
+    def __init__(self, store: SessionStore, session_id: SessionId | None) -> None:
+        self._store = store
+        self._stored: StoredSession | None = None
+        self.session_id = session_id
+        self.accessed = self.is_started = self.is_ended = False
+
+    @property
+    def record(self) -> SessionRecord:
+        """What the session remembers; raises `NotLoggedIn`, `SessionExpired` or `StoreUnavailable`."""
+        self.accessed = True
+        if self.session_id is None:
+            raise NotLoggedIn
+        if self._stored is None:
+            self._stored = self._store.load(self.session_id)
+        return self._stored.record
+
+    def start(self, user: User, *, session_key: str, user_agent: str) -> SessionId:
+        """Log ``user`` in under a new id and end the session this client had; raises `StoreUnavailable`."""
+        now = self._store.now()
+        record = SessionRecord(
+            user=user, session_key=session_key, created_at=now, last_seen_at=now, user_agent=user_agent
+        )
+        return self._keep(record)
+
+    def renew(self) -> SessionId:
+        """Go on under a new id, both clocks running on; raises what `record` does."""
+        return self._keep(self.record)
+
+    def _keep(self, record: SessionRecord) -> SessionId:
+        self._stored = self._store.create(record, replaced=self.session_id)
+        self.session_id, self.is_started, self.is_ended = self._stored.session_id, True, False
+        return self.session_id
+
+    def end(self) -> None:
+        """Log out; raises `StoreUnavailable`."""
+        if self.session_id:
+            self._store.delete(self.session_id)
+        self.session_id, self._stored, self.is_started, self.is_ended = None, None, False, True
+
+    def touch(self) -> None:
+        """Move the idle clock if it is due; what has ended meanwhile stays ended, and no harm comes of failing."""
+        if self._stored and self._store.now() - self._stored.record.last_seen_at >= TOUCH_SECONDS:
+            record = dataclasses.replace(self._stored.record, last_seen_at=self._store.now())
+            try:
+                self._store.replace(self._stored, record)
+            except StoreUnavailable:
+                logger.warning("a session's idle clock was not moved")
+
+    def clear(self) -> None:
+        """Log out, as ``session.clear()`` does elsewhere in Flask."""
+        self.end()
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values())
+
+    def __len__(self) -> int:
+        return len(self._values())
+
+    def __setitem__(self, name: str, value: Any) -> NoReturn:
+        raise TypeError("a session remembers a login and no more: there is nothing to set")
+
+    def __delitem__(self, name: str) -> NoReturn:
+        raise TypeError("a session is ended as a whole: there is nothing to delete")
+
+    def _values(self) -> dict[str, Any]:
+        try:
+            return self.record.as_dict()
+        except NotLoggedIn:
+            return {}
+
+
+class SessionInterface(ServerSideSessionInterface):  # type: ignore[misc]  # Flask-Session ships no types
+    """Find the id that came with a request, and answer with a cookie where a session was started or ended."""
+
+    session_class = Session
+
+    def __init__(self, app: Flask, store: SessionStore) -> None:
+        super().__init__(app)
+        self._store = store
+
+    def open_session(self, app: Flask, request: Request) -> Session:
+        """Return the request's session, not yet read: most routes don't need one, and some mustn't."""
+        return Session(self._store, find_session_id(request.environ))
+
+    def save_session(self, app: Flask, session: Session, response: Response) -> None:
+        """Write what changed, and set or clear the cookie."""
+        session.touch()
+        if session.accessed:
+            response.vary.update(_CARRIERS)
+        if session.is_started and session.session_id:
+            self._set_cookie(app, response, session.session_id.text, self._store.lifetimes.longest)
+        elif session.is_ended:
+            self._set_cookie(app, response, "", 0)
+
+    def _set_cookie(self, app: Flask, response: Response, value: str, max_age: int) -> None:
+        cookie = dump_cookie(
+            COOKIE_NAME,
+            value,
+            max_age=max_age,
+            path=self.get_cookie_path(app),
+            secure=self.get_cookie_secure(app),
+            httponly=self.get_cookie_httponly(app),
+            samesite=self.get_cookie_samesite(app),
+            sync_expires=False,  # the comma in an Expires breaks the clients that split at commas
+        )
+        response.headers.set("Set-Cookie", cookie)
+
+    def regenerate(self, session: Session) -> None:
+        """Give a logged-in user a new id in place of this one; raises what `Session.record` does."""
+        session.renew()
+
+    def _retrieve_session_data(self, store_id: str) -> dict[str, Any] | None:
+        return dict(Session(self._store, SessionId.parse(store_id))) or None
+
+    def _delete_session(self, store_id: str) -> None:
+        Session(self._store, SessionId.parse(store_id)).end()
+
+    def _upsert_session(self, session_lifetime: timedelta, session: Session, store_id: str) -> None:
+        session.touch()
