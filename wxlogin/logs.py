@@ -1,0 +1,58 @@
+"""Log lines: JSON for machines, or text for people; a request's id in each, and no secret in any."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextvars import ContextVar
+
+from pythonjsonlogger.json import JsonFormatter
+
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""The id of the request that this context serves."""
+
+_TEXT = "%(asctime)s %(levelname)-7s %(message)s"
+
+
+def configure(*, level: str, style: str) -> None:
+    """Send all logging to stderr, once: ``style`` is ``json`` or ``text``."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_json() if style == "json" else _Text(_TEXT))
+    handler.addFilter(_add_request_id)
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.getLogger("gunicorn.error").addFilter(_cut_queries)
+
+
+class _Text(logging.Formatter):
+    """What happened, then what is known about it, on one line."""
+
+    _USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
+    def format(self, record: logging.LogRecord) -> str:
+        known = {
+            name: value for name, value in vars(record).items() if name not in self._USUAL and value is not None
+        }
+        details = (f"{name}={value}" for name, value in known.items())
+        return " ".join([super().format(record), *details]).replace("\n", "\\n")
+
+
+def _json() -> JsonFormatter:
+    return JsonFormatter(
+        "%(levelname)s %(name)s %(message)s",
+        timestamp="time",
+        rename_fields={"levelname": "level", "name": "logger"},
+        json_ensure_ascii=True,
+    )
+
+
+def _add_request_id(record: logging.LogRecord) -> bool:
+    if value := request_id.get():
+        record.request_id = value
+    return True
+
+
+def _cut_queries(record: logging.LogRecord) -> bool:
+    """Drop the query from what gunicorn logs of a request: the old client's holds a secret and a code."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(arg.partition("?")[0] if isinstance(arg, str) else arg for arg in record.args)
+    return True

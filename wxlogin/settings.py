@@ -1,0 +1,191 @@
+"""What the operator decides: read once from the environment, checked as a whole, never changed afterwards."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from dotenv import dotenv_values
+from environs import EnvError, EnvValidationError, FileAwareEnv, ValidationError
+from marshmallow.validate import OneOf, Range, Regexp
+
+PREFIX = "WXLOGIN_"
+
+Read = Callable[[FileAwareEnv, str], Any]
+
+
+class InvalidSettings(Exception):
+    """Raised if the service can't start with these settings; ``problems`` has a line for each of them."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(["the settings are not usable:", *(f"  {problem}" for problem in problems)]))
+        self.problems = problems
+
+
+def _setting(read: Read, hint: str, *, secret: bool = False) -> Any:
+    """Declare a field that is read with ``read``; ``hint`` says what to write."""
+    return dataclasses.field(repr=not secret, metadata={"read": read, "hint": hint})
+
+
+def _text(validate: Callable[[str], Any], **default: str) -> Read:
+    return lambda env, name: env.str(name, validate=validate, **default)
+
+
+def _choice(*values: str) -> Read:
+    return lambda env, name: env.str(name, values[0], validate=OneOf(values))
+
+
+def _flag(*, default: bool) -> Read:
+    return lambda env, name: env.bool(name, default)
+
+
+def _number(default: int, *, least: int) -> Read:
+    return lambda env, name: env.int(name, default, validate=Range(min=least))
+
+
+def _seconds(default: float) -> Read:
+    return lambda env, name: env.float(name, default, validate=Range(min=0.01, max=60))
+
+
+def _split_url(value: str) -> SplitResult:
+    try:
+        parts = urlsplit(value)
+        _ = parts.port  # raises on a bad one
+    except ValueError:
+        raise ValidationError("Not a valid URL.") from None
+    return parts
+
+
+def _is_redis_url(value: str) -> None:
+    parts = _split_url(value)
+    if parts.scheme not in {"redis", "memory"}:
+        raise ValidationError("Not a scheme that is known here.")
+    if parts.scheme == "redis" and not (parts.hostname and re.fullmatch(r"/?\d*", parts.path)):
+        raise ValidationError("Not a Redis address.")
+
+
+def _is_api_url(value: str) -> None:
+    parts = _split_url(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValidationError("Not an HTTP address.")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValidationError("Nothing but scheme, host, port and path belongs here.")
+
+
+def _secret_keys(env: FileAwareEnv, name: str) -> tuple[str, ...]:
+    keys = tuple(re.findall(r"[^,\s]+", env.str(name)))
+    if not keys:
+        raise EnvError("No key in it.")
+    if any(len(key) < 32 or len(set(key)) < 8 for key in keys):
+        raise EnvError("A key is too short or too regular to be secret.")
+    return keys
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The service's settings; `docs/settings.md` has the same table for people, and a test compares them."""
+
+    appid: str = _setting(
+        _text(Regexp(r"wx[0-9a-f]{16}\Z", error="Not an AppID.")),
+        "the mini-program's AppID, wx and 16 hexadecimal digits, from mp.weixin.qq.com",
+    )
+    app_secret: str = _setting(
+        _text(Regexp(r"[!-~]{8,128}\Z", error="Not an AppSecret.")),
+        "the mini-program's AppSecret, from mp.weixin.qq.com; it stays on the server",
+        secret=True,
+    )
+    secret_keys: tuple[str, ...] = _setting(
+        _secret_keys,
+        "what `wxlogin keys new` prints; several are separated by commas, the newest first",
+        secret=True,
+    )
+    redis_url: str = _setting(
+        _text(_is_redis_url, default="redis://127.0.0.1:6379/0"),
+        "redis://[user:password@]host:port/number, or memory:// for development",
+        secret=True,
+    )
+    redis_connect_timeout_seconds: float = _setting(_seconds(0.2), "seconds, 0.01 to 60")
+    redis_read_timeout_seconds: float = _setting(_seconds(0.2), "seconds, 0.01 to 60")
+    wechat_api_url: str = _setting(
+        _text(_is_api_url, default="https://api.weixin.qq.com"),
+        "https://api.weixin.qq.com, or the sandbox's address",
+    )
+    wechat_connect_timeout_seconds: float = _setting(_seconds(1.0), "seconds, 0.01 to 60")
+    wechat_read_timeout_seconds: float = _setting(_seconds(3.0), "seconds, 0.01 to 60")
+    wechat_total_timeout_seconds: float = _setting(_seconds(4.0), "seconds, 0.01 to 60")
+    session_idle_seconds: int = _setting(_number(7 * 86400, least=1), "whole seconds, 1 or more")
+    session_max_seconds: int = _setting(_number(30 * 86400, least=1), "whole seconds, 1 or more")
+    expose_openid: bool = _setting(_flag(default=False), "true or false")
+    session_id_in_body: bool = _setting(_flag(default=False), "true or false")
+    cookie_secure: bool = _setting(_flag(default=True), "true or false")
+    cookie_httponly: bool = _setting(_flag(default=True), "true or false")
+    cookie_samesite: str = _setting(_choice("Lax", "Strict", "None"), "Lax, Strict or None")
+    cookie_path: str = _setting(
+        _text(Regexp(r"/[!#-+\--:<-~]*\Z", error="Not a path."), default="/"),
+        "a path that starts with /",
+    )
+    log_level: str = _setting(_choice("INFO", "DEBUG", "WARNING", "ERROR"), "DEBUG, INFO, WARNING or ERROR")
+    log_format: str = _setting(_choice("json", "text"), "json or text")
+
+
+def name_of(field: dataclasses.Field[Any]) -> str:
+    """Return the environment variable that a field of `Settings` is read from."""
+    return PREFIX + field.name.upper()
+
+
+def load() -> Settings:
+    """Read the settings from ``NAME``, the file in ``NAME_FILE`` or ``.env``, and refuse what can't work.
+
+    The environment wins over ``.env`` in the current folder, and ``NAME_FILE`` over ``NAME``. Raises
+    `InvalidSettings` with every problem at once; no value of a setting is in it.
+    """
+    env = FileAwareEnv(strip_whitespace=True)
+    env.read_env(".env", recurse=False)
+    values, problems = _read_all(env)
+    problems.extend(_contradictions(values))
+    if problems:
+        raise InvalidSettings(problems)
+    return Settings(**values)
+
+
+def unknown_names() -> list[str]:
+    """Return the ``WXLOGIN_…`` variables that no setting reads: most likely a slip of the pen."""
+    known = {name_of(field) for field in dataclasses.fields(Settings)}
+    names = {*dotenv_values(".env"), *os.environ}
+    return sorted(name for name in names if name.startswith(PREFIX) and name.removesuffix("_FILE") not in known)
+
+
+def _read_all(env: FileAwareEnv) -> tuple[dict[str, Any], list[str]]:
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for field in dataclasses.fields(Settings):
+        try:
+            values[field.name] = field.metadata["read"](env, name_of(field))
+        except ValueError as error:  # environs' own, and the one it raises for a file it can't read
+            problems.append(f"{name_of(field)}: {_reason(error)} Write {field.metadata['hint']}.")
+    return values, problems
+
+
+def _reason(error: ValueError) -> str:
+    if isinstance(error, EnvValidationError):
+        return " ".join(str(message) for message in error.error_messages)
+    if str(error).startswith("Environment variable"):
+        return "Not set."
+    return str(error)
+
+
+def _contradictions(values: dict[str, Any]) -> Iterator[str]:
+    idle, longest = values.get("session_idle_seconds"), values.get("session_max_seconds")
+    if idle and longest and idle > longest:
+        yield "WXLOGIN_SESSION_IDLE_SECONDS: Longer than WXLOGIN_SESSION_MAX_SECONDS. Write at most that."
+    if values.get("cookie_samesite") == "None" and not values.get("cookie_secure"):
+        yield "WXLOGIN_COOKIE_SAMESITE: None needs a secure cookie. Write Lax, or WXLOGIN_COOKIE_SECURE=true."
+
+
+def is_plain_http(settings: Settings) -> bool:
+    """Say whether the app secret would cross the network unencrypted."""
+    return urlsplit(settings.wechat_api_url).scheme == "http"
