@@ -1,0 +1,125 @@
+"""What most tests need: a service put together from real parts, and clients for it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fakeredis import FakeRedis
+from flask import Flask
+from redis import Redis
+
+from tests.drivers import MiniProgram, Sandbox, Send, in_process
+from tests.servers import RedisServer, redis_server, sandbox_server
+from wxlogin import redis_guard
+from wxlogin.app import create_app
+from wxlogin.services import Services
+from wxlogin.settings import Settings, load
+
+APPID = "wx4f4bc4dec97d474b"
+SECRET_KEY = "a-secret-key-of-tests-0123456789abcdef"
+
+
+class Clock:
+    """A clock that stands still until it is moved; it starts now, because Redis has a clock of its own."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        """Return the time, in Unix seconds."""
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(float(int(time.time())))
+
+
+@pytest.fixture(scope="session")
+def the_redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One redis-server for all tests that leave it running; `real_redis` empties it before each."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def real_redis(the_redis_server: RedisServer) -> Iterator[Redis]:
+    with redis_guard.connect(the_redis_server.url, connect_timeout_seconds=5, read_timeout_seconds=5) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture(params=["fakeredis", "redis-server"])
+def any_redis(request: pytest.FixtureRequest) -> Redis:
+    """Each of the stores that a session may live in: tests with it hold for all of them."""
+    if request.param == "fakeredis":
+        return FakeRedis()
+    redis: Redis = request.getfixturevalue("real_redis")
+    return redis
+
+
+@pytest.fixture(scope="session")
+def the_sandbox() -> Iterator[Sandbox]:
+    with sandbox_server() as url:
+        yield Sandbox(url)
+
+
+@pytest.fixture
+def sandbox(the_sandbox: Sandbox) -> Sandbox:
+    the_sandbox.reset()
+    return the_sandbox
+
+
+def environment(*, redis_url: str, wechat_api_url: str) -> dict[str, str]:
+    """Return what a service needs to be told; it logs all it can."""
+    return {
+        "WXLOGIN_APPID": APPID,
+        "WXLOGIN_APP_SECRET": "sandbox-secret",
+        "WXLOGIN_SECRET_KEYS": SECRET_KEY,
+        "WXLOGIN_REDIS_URL": redis_url,
+        "WXLOGIN_WECHAT_API_URL": wechat_api_url,
+        "WXLOGIN_LOG_LEVEL": "DEBUG",
+    }
+
+
+@pytest.fixture
+def settings(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as changed:
+        for name, value in environment(redis_url="memory://", wechat_api_url=sandbox.url).items():
+            changed.setenv(name, value)
+        return load()
+
+
+@pytest.fixture
+def app(settings: Settings, clock: Clock) -> Flask:
+    return create_app(Services.build(settings, clock=clock))
+
+
+@pytest.fixture
+def send(app: Flask) -> Send:
+    return in_process(app)
+
+
+@pytest.fixture
+def mini_program(send: Send, sandbox: Sandbox) -> MiniProgram:
+    return MiniProgram(send, sandbox)
+
+
+@pytest.fixture
+def logging_as_it_was() -> Iterator[None]:
+    """Let a test configure the logging of the process, and put it back."""
+    root, gunicorn = logging.getLogger(), logging.getLogger("gunicorn.error")
+    handlers, level, filters = root.handlers[:], root.level, gunicorn.filters[:]
+    root.handlers.clear()
+    yield
+    root.handlers[:], gunicorn.filters[:] = handlers, filters
+    root.setLevel(level)

@@ -1,0 +1,159 @@
+"""What the service promises about itself: round trips, outages, secrets."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.conftest import SECRET_KEY, environment
+from tests.drivers import Answer, MiniProgram, Sandbox, Send, over_http
+from tests.servers import RedisServer, Service, gunicorn, monitored, wait_until
+
+
+@pytest.fixture(scope="module")
+def one_worker(
+    store: RedisServer, the_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """A service whose only worker can be counted on to be connected."""
+    folder = tmp_path_factory.mktemp("one")
+    with gunicorn(folder, environment(redis_url=store.url, wechat_api_url=the_sandbox.url), workers=1) as running:
+        yield running
+
+
+@pytest.fixture
+def counted(one_worker: Service, sandbox: Sandbox) -> MiniProgram:
+    mini_program = MiniProgram(over_http(one_worker.url), sandbox)
+    mini_program.log_in()
+    return mini_program
+
+
+def test_a_login_costs_one_call_to_wechat_and_two_round_trips(
+    counted: MiniProgram, store: RedisServer, sandbox: Sandbox
+) -> None:
+    calls_before = len(sandbox.calls())
+
+    with monitored(store.client()) as commands:
+        counted.log_in()
+
+    assert len(sandbox.calls()) - calls_before == 1
+    assert [command.split()[0] for command in commands] == ["SET", "EVAL"]
+
+
+@pytest.mark.parametrize("path", ["/auth", "/session"])
+def test_a_check_costs_one_round_trip(counted: MiniProgram, store: RedisServer, path: str) -> None:
+    with monitored(store.client()) as commands:
+        assert counted.get(path).status in {200, 204}
+
+    assert [command.split()[0] for command in commands] == ["HGET"]
+
+
+@pytest.mark.parametrize("carried", ["", "junk", "undefined", "sessionid=; Path=/", "A" * 58, "A" * 60, "*"])
+@pytest.mark.parametrize("path", ["/auth", "/session", "/healthz", "/nothing"])
+def test_without_a_plausible_id_the_store_is_not_asked(
+    counted: MiniProgram, store: RedisServer, path: str, carried: str
+) -> None:
+    with monitored(store.client()) as commands:
+        counted.send("GET", path, headers={"sessionid": carried, "Cookie": f"sessionid={carried}"})
+
+    assert commands == []
+
+
+def test_with_an_id_routes_that_need_no_session_do_not_ask_the_store(
+    counted: MiniProgram, store: RedisServer
+) -> None:
+    with monitored(store.client()) as commands:
+        counted.get("/healthz")
+        counted.get("/nothing")
+        counted.send("POST", "/login", json={"code": "no code"}, headers={"sessionid": counted.stored})
+
+    assert commands == []
+
+
+def test_no_key_or_field_opens_anything(counted: MiniProgram, store: RedisServer) -> None:
+    session_id = counted.log_in().session_id
+    redis = store.client()
+
+    dump = repr([(key, redis.hgetall(key)) for key in redis.keys("wxlogin:user:*")])
+
+    assert f"wxlogin:user:{session_id[:16]}" in dump
+    assert session_id[16:] not in dump
+    assert counted.openid not in dump
+
+
+def test_an_outage_of_the_store_is_told_and_survived(
+    send: Send, mini_program: MiniProgram, store: RedisServer, sandbox: Sandbox
+) -> None:
+    mini_program.log_in()
+    code = sandbox.issue_code()
+    store.stop()
+    during = [
+        send("GET", "/healthz").status,
+        send("GET", "/readyz").status,
+        mini_program.get("/auth").status,
+        mini_program.whoami().status,
+        send("POST", "/login", json={"code": code}).status,
+    ]
+    store.start()
+
+    after = [mini_program.get("/auth").status for _ in range(20)]
+
+    assert during == [200, 503, 503, 503, 503]
+    assert set(after) == {204}
+    assert send("POST", "/login", json={"code": code}).status == 200
+
+
+def test_a_frozen_store_holds_nobody_up(mini_program: MiniProgram, store: RedisServer) -> None:
+    mini_program.log_in()
+    store.freeze()
+
+    answers = [mini_program.get("/auth") for _ in range(3)]
+
+    store.thaw()
+    assert {answer.error["code"] for answer in answers} == {"store_unavailable"}
+    wait_until(lambda: mini_program.get("/auth").status == 204, what="the store is thawed")
+
+
+def spellings(secret: str) -> set[str]:
+    """Return the ways in which a secret could be hidden in a text."""
+    encoded = base64.b64encode(secret.encode()).decode().rstrip("=")
+    return {secret, quote(secret, safe=""), encoded[:-2], secret.encode().hex()}
+
+
+def test_no_secret_is_anywhere_but_in_its_request_and_the_one_set_cookie(
+    store: RedisServer, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    settings = environment(redis_url=store.url, wechat_api_url=sandbox.url)
+    options = ("--log-level", "debug", "--access-logfile", "-")
+    with gunicorn(tmp_path, settings, options=options) as service:
+        user = MiniProgram(over_http(service.url), sandbox, openid="oCanary-openid-0123456789abc")
+        answers, secrets = _live_a_full_life(user)
+        log = service.log
+
+    seen = log + "".join(answer.text + repr({**answer.headers, "Set-Cookie": ""}) for answer in answers)
+    for secret in {*secrets, "sandbox-secret", SECRET_KEY, "leaked-long-ago"}:
+        assert [spelling for spelling in spellings(secret) if spelling in seen] == []
+    assert user.openid not in log
+
+
+def _live_a_full_life(user: MiniProgram) -> tuple[list[Answer], set[str]]:
+    """Do all that can be done, well and badly; return the answers, and what must not be in them."""
+    codes = [user.sandbox.issue_code(openid=user.openid) for _ in range(7)]
+    answers = [user.log_in_with(codes[0]), user.log_in_with(codes[0]), user.log_in_the_old_way()]
+    faults: list[dict[str, Any]] = [{"errcode": 40125}, {"status": 500}, {"reset": True}, {"body": "<html>"}]
+    for number, fault in enumerate(faults, 1):
+        user.sandbox.arm(**fault)
+        answers.append(user.log_in_with(codes[number]))
+    answers.append(user.send("GET", f"/getOpenid?code={codes[5]}&code={codes[5]}"))
+    answers.append(user.send("POST", f"/login?code={codes[6]}", json={"code": codes[6]}))
+    ids = {answer.session_id for answer in answers if answer.session_id}
+    answers += [user.whoami(), user.log_out(), user.whoami(), user.get("/nothing")]
+    with contextlib.suppress(ConnectionError):
+        answers.append(user.send("BREW", f"/session?sessionid={user.stored}"))
+    queries = [call["query"] for call in user.sandbox.calls()]
+    return answers, {*codes, *ids, *(query["js_code"] for query in queries)}

@@ -1,0 +1,71 @@
+"""``GET /auth``: what nginx asks about every request to the other back ends."""
+
+from __future__ import annotations
+
+import pytest
+from werkzeug.datastructures import Headers
+
+from tests.conftest import APPID
+from tests.drivers import MiniProgram, Sandbox, Send
+
+
+def identity(headers: Headers) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.startswith("X-WX-")}
+
+
+def test_a_logged_in_user_passes_with_an_identity(mini_program: MiniProgram) -> None:
+    mini_program.log_in()
+
+    answer = mini_program.get("/auth")
+
+    assert (answer.status, answer.text) == (204, "")
+    assert identity(answer.headers) == {
+        "X-WX-OPENID": mini_program.openid,
+        "X-WX-APPID": APPID,
+        "X-WX-SOURCE": "wx_client",
+    }
+
+
+def test_a_unionid_is_part_of_the_identity(mini_program: MiniProgram, sandbox: Sandbox) -> None:
+    mini_program.log_in_with(sandbox.issue_code(unionid="ocMvos6NjeKLIBqg5Mr9QjxrP1FA"))
+
+    answer = mini_program.get("/auth")
+
+    assert answer.headers["X-WX-UNIONID"] == "ocMvos6NjeKLIBqg5Mr9QjxrP1FA"
+
+
+def test_nobody_does_not_pass(send: Send) -> None:
+    answer = send("GET", "/auth")
+
+    assert (answer.status, answer.error["code"]) == (401, "not_logged_in")
+    assert identity(answer.headers) == {}
+
+
+@pytest.mark.parametrize("query", [f"appid={APPID}", f"appid=wx0000000000000000&appid={APPID}", "other=x"])
+def test_a_user_of_an_app_that_is_asked_for_passes(mini_program: MiniProgram, query: str) -> None:
+    mini_program.log_in()
+
+    assert mini_program.get(f"/auth?{query}").status == 204
+
+
+@pytest.mark.parametrize("query", ["appid=wx0000000000000000", "appid=", f"appid={APPID}x"])
+def test_a_user_of_another_app_does_not_pass(mini_program: MiniProgram, query: str) -> None:
+    mini_program.log_in()
+
+    answer = mini_program.get(f"/auth?{query}")
+
+    assert (answer.status, answer.error["code"]) == (403, "wrong_app")
+    assert identity(answer.headers) == {}
+
+
+def test_a_forged_identity_is_not_looked_at(send: Send) -> None:
+    forged = {"X-WX-OPENID": "oForged", "X-WX-SOURCE": "wx_client", "X-Original-URI": "/public"}
+
+    assert send("GET", "/auth", headers=forged).status == 401
+
+
+def test_the_length_of_a_body_that_nginx_kept_does_not_matter(mini_program: MiniProgram, send: Send) -> None:
+    mini_program.log_in()
+    headers = {"sessionid": mini_program.stored, "Content-Length": "10000000"}
+
+    assert send("GET", "/auth", headers=headers).status == 204

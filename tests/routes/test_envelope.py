@@ -1,0 +1,86 @@
+"""What all requests and answers have in common."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from tests.drivers import MiniProgram, Send
+
+PATHS = ["/healthz", "/session", "/auth", "/nothing", "/getOpenid"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_no_answer_is_stored_sniffed_or_referred_to(send: Send, path: str) -> None:
+    headers = send("GET", path).headers
+
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_no_answer_is_html_or_a_redirect(send: Send, path: str) -> None:
+    answer = send("GET", path)
+
+    assert "html" not in answer.headers.get("Content-Type", "")
+    assert not 300 <= answer.status < 400
+
+
+def test_the_request_id_of_a_proxy_is_kept(send: Send) -> None:
+    assert send("GET", "/healthz", headers={"X-Request-Id": "abc-123"}).headers["X-Request-Id"] == "abc-123"
+
+
+@pytest.mark.parametrize("given", ["", "a b", "x" * 65, 'x"y', "é", "a\tb"])
+def test_a_request_id_that_does_not_belong_in_a_log_is_replaced(send: Send, given: str) -> None:
+    made = send("GET", "/healthz", headers={"X-Request-Id": given}).headers["X-Request-Id"]
+
+    assert made != given
+    assert len(made) == 32
+
+
+def test_two_requests_have_two_ids(send: Send) -> None:
+    assert len({send("GET", "/healthz").headers["X-Request-Id"] for _ in range(20)}) == 20
+
+
+def test_a_body_of_exactly_64_kib_is_read(send: Send) -> None:
+    body = json.dumps({"code": "x"}).ljust(65536)
+
+    assert send("POST", "/login", data=body, headers={"Content-Type": "application/json"}).status == 400
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_a_chunked_body_where_none_belongs_is_refused(send: Send, method: str) -> None:
+    answer = send(method, "/session", headers={"Transfer-Encoding": "chunked"})
+
+    assert answer.error["code"] == "invalid_request"
+
+
+@pytest.mark.parametrize("override", [{"X-HTTP-Method-Override": "DELETE"}, {"X-Method-Override": "DELETE"}])
+def test_no_header_changes_the_method(mini_program: MiniProgram, send: Send, override: dict[str, str]) -> None:
+    mini_program.log_in()
+
+    send("GET", "/session", headers={"sessionid": mini_program.stored, **override})
+
+    assert mini_program.whoami().status == 200
+
+
+def test_every_answer_is_logged_without_its_query(send: Send, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    send("GET", "/getOpenid?code=a%26b")
+
+    record = vars(caplog.records[-1])
+    assert (record["method"], record["route"], record["status"]) == ("GET", "/getOpenid", 400)
+    assert "a&b" not in repr(record)
+    assert "a%26b" not in repr(record)
+
+
+def test_an_unknown_path_is_not_quoted_in_the_log(send: Send, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    send("GET", "/%0Aforged status=200")
+
+    assert "forged" not in repr([vars(record) for record in caplog.records])

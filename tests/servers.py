@@ -1,0 +1,193 @@
+"""Real servers for tests: redis-server and gunicorn as processes, the sandbox on a thread; all on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import redis
+import requests
+
+from wxlogin.sandbox.app import create_sandbox, make_sandbox_server
+from wxlogin.sandbox.state import DEFAULT_APPS, SandboxState
+
+PROJECT = Path(__file__).parent.parent
+PATIENCE_SECONDS = 20
+
+
+def program(name: str, *, package: str) -> str:
+    """Return the path of a program that a test needs; without it, fail in CI and skip elsewhere."""
+    path = shutil.which(name)
+    if path:
+        return path
+    how = f"this test needs {name}: apt-get install {package}"
+    if os.environ.get("CI"):
+        pytest.fail(how)
+    pytest.skip(how)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], bool], *, what: str) -> None:
+    """Return as soon as ``condition`` holds; fail if it never does."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {PATIENCE_SECONDS} s in vain: {what}")
+        time.sleep(0.01)  # between two looks at the condition
+
+
+class RedisServer:
+    """A redis-server of our own that can be stopped, frozen and brought back with its data."""
+
+    def __init__(self, folder: Path, *, port: int | None = None, options: tuple[str, ...] = ()) -> None:
+        self.folder = folder
+        self.port = port or free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, with what its append-only file has, and wait until it answers."""
+        server = program("redis-server", package="redis-server")
+        command = [server, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        command += ["--save", "", "--appendonly", "yes", "--appendfsync", "always", *self._options]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        wait_until(self._answers, what="redis-server answers")
+
+    def client(self) -> redis.Redis:
+        """Return a client for looking at what is stored."""
+        return redis.Redis(port=self.port, protocol=2)
+
+    def stop(self) -> None:
+        """Kill it without a goodbye."""
+        if self._process:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def freeze(self) -> None:
+        """Let it accept connections and say nothing."""
+        assert self._process
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self._process
+        self._process.send_signal(signal.SIGCONT)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(redis.RedisError), self.client() as client:
+            return bool(client.ping())
+        return False
+
+
+@contextlib.contextmanager
+def redis_server(folder: Path, *, options: tuple[str, ...] = ()) -> Iterator[RedisServer]:
+    """Run a redis-server for as long as the context lasts."""
+    server = RedisServer(folder, options=options)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextlib.contextmanager
+def monitored(client: redis.Redis) -> Iterator[list[str]]:
+    """Collect the commands that others send to Redis, scripts' own commands left out, until the context ends."""
+    commands: list[str] = []
+    end = f"the end {time.monotonic_ns()}"
+    with client.monitor() as monitor:  # type: ignore[no-untyped-call]
+        yield commands
+        client.echo(end)
+        while end not in (entry := monitor.next_command())["command"]:
+            if entry["client_type"] != "lua":
+                commands.append(entry["command"])
+
+
+@contextlib.contextmanager
+def sandbox_server(apps: Mapping[str, str] = DEFAULT_APPS) -> Iterator[str]:
+    """Run the imitation of WeChat on a thread and give its address."""
+    server = make_sandbox_server(create_sandbox(SandboxState(apps=apps)), host="127.0.0.1", port=0)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class Service:
+    """The service under gunicorn, as it runs in production; ``log`` is all that it wrote."""
+
+    def __init__(self, url: str, log_path: Path, process: subprocess.Popen[bytes]) -> None:
+        self.url = url
+        self.process = process
+        self._log_path = log_path
+
+    @property
+    def log(self) -> str:
+        """What stdout and stderr received so far."""
+        return self._log_path.read_text(encoding="utf-8", errors="replace")
+
+
+@contextlib.contextmanager
+def gunicorn(
+    folder: Path, environment: Mapping[str, str], *, workers: int = 2, options: tuple[str, ...] = ()
+) -> Iterator[Service]:
+    """Run ``gunicorn wsgi:app`` with this environment until the context ends."""
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "wsgi:app",
+        "--bind",
+        f"127.0.0.1:{port}",
+        "--workers",
+        str(workers),
+    ]
+    log_path = folder / "gunicorn.log"
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            [*command, *options], cwd=PROJECT, env=clean_environment(environment), stdout=log, stderr=log
+        )
+    service = Service(url, log_path, process)
+    try:
+        wait_until(lambda: is_up(f"{url}/healthz"), what=f"gunicorn answers; it said: {service.log}")
+        yield service
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_SECONDS)
+
+
+def is_up(url: str) -> bool:
+    """Say whether an address answers at all."""
+    with contextlib.suppress(requests.RequestException):
+        requests.get(url, timeout=5)
+        return True
+    return False
+
+
+def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """Return this process's environment without settings of the service, and with ``extra``."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("WXLOGIN_")}
+    return {**kept, **extra}

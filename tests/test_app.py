@@ -1,0 +1,73 @@
+"""Assembly: from the environment to an application that runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SECRET_KEY, environment
+from tests.servers import PATIENCE_SECONDS, PROJECT, clean_environment
+from wxlogin.app import create_app, from_environment
+from wxlogin.services import Services
+from wxlogin.settings import Settings
+
+
+@pytest.fixture
+def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in environment(redis_url="memory://", wechat_api_url="http://127.0.0.1:1").items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("_environment", "logging_as_it_was")
+def test_the_environment_makes_an_application(capsys: pytest.CaptureFixture[str]) -> None:
+    app = from_environment()
+
+    assert app.test_client().get("/healthz").status_code == 200
+    assert "is plain http" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("_environment", "logging_as_it_was")
+def test_a_misspelt_setting_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WXLOGIN_WECHAT_API_URL", "https://api.weixin.qq.com")
+    monkeypatch.setenv("WXLOGIN_COOKY_PATH", "/")
+
+    from_environment()
+
+    assert "WXLOGIN_COOKY_PATH is not a setting of this service" in capsys.readouterr().err
+
+
+def test_gunicorn_refuses_to_start_with_bad_settings_and_says_what_to_write(tmp_path: Path) -> None:
+    settings = environment(redis_url="http://no-redis", wechat_api_url="http://127.0.0.1:1") | {
+        "WXLOGIN_APPID": "wx"
+    }
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "gunicorn", "wsgi:app", "--bind", "127.0.0.1:0"],
+        cwd=PROJECT,
+        env=clean_environment(settings),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+
+    assert ended.returncode == 1
+    assert "WXLOGIN_APPID: Not an AppID. Write " in ended.stderr
+    assert "WXLOGIN_REDIS_URL: " in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert SECRET_KEY not in ended.stderr
+
+
+def test_nothing_is_connected_before_it_is_needed(settings: Settings) -> None:
+    nowhere = dataclasses.replace(settings, redis_url="redis://127.0.0.1:1/0", wechat_api_url="http://127.0.0.1:1")
+
+    app = create_app(Services.build(nowhere))
+
+    assert app.test_client().get("/healthz").status_code == 200

@@ -1,0 +1,5 @@
+"""``gunicorn wsgi:app``: the service, as the environment describes it."""
+
+from wxlogin.app import from_environment
+
+app = from_environment()

@@ -1,0 +1,54 @@
+"""The service as a WSGI application: assembly, and nothing else."""
+
+from __future__ import annotations
+
+import logging
+
+from flask import Flask
+
+from wxlogin import logs, settings
+from wxlogin.routes import auth_request, envelope, errors, legacy, login, operations, session
+from wxlogin.services import Services
+from wxlogin.sessions.interface import SessionInterface
+from wxlogin.sessions.transport import COOKIE_NAME
+
+logger = logging.getLogger(__name__)
+
+_BLUEPRINTS = (login, legacy, session, auth_request, operations)
+
+
+def create_app(services: Services) -> Flask:
+    """Return the application around ``services``."""
+    app = Flask("wxlogin", static_folder=None)
+    app.config.update(_config(services.settings))
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider, which it is
+    app.url_map.merge_slashes = False  # no redirects: one would carry the old client's query along
+    services.attach(app)
+    app.session_interface = SessionInterface(app, services.sessions)
+    envelope.register(app)
+    errors.register(app)
+    for resource in _BLUEPRINTS:
+        app.register_blueprint(resource.blueprint)
+    return app
+
+
+def from_environment() -> Flask:
+    """Return the application that the environment describes, with its logging; raises `InvalidSettings`."""
+    chosen = settings.load()
+    logs.configure(level=chosen.log_level, style=chosen.log_format)
+    for name in settings.unknown_names():
+        logger.warning("%s is not a setting of this service: is it misspelt?", name)
+    if settings.is_plain_http(chosen):
+        logger.warning("WXLOGIN_WECHAT_API_URL is plain http, good for a sandbox only: the app secret is readable")
+    return create_app(Services.build(chosen))
+
+
+def _config(chosen: settings.Settings) -> dict[str, object]:
+    return {
+        "PROVIDE_AUTOMATIC_OPTIONS": False,
+        "SESSION_COOKIE_NAME": COOKIE_NAME,
+        "SESSION_COOKIE_PATH": chosen.cookie_path,
+        "SESSION_COOKIE_SECURE": chosen.cookie_secure,
+        "SESSION_COOKIE_HTTPONLY": chosen.cookie_httponly,
+        "SESSION_COOKIE_SAMESITE": chosen.cookie_samesite,
+    }

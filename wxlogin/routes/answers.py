@@ -1,0 +1,37 @@
+"""Answers that more than one resource gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, current_app, jsonify, request
+from werkzeug.exceptions import Forbidden
+
+from wxlogin.auth import log_in
+from wxlogin.services import Services
+
+
+def login_answer(code: str, *, appid: str | None) -> Response:
+    """Log in and return the answer to the mini-program: how long the session can last at the most, in seconds."""
+    refuse_other_sites()
+    session = log_in(code, appid=appid)
+    services = Services.of(current_app)
+    answer: dict[str, Any] = {"expires_in": services.sessions.lifetimes.longest}
+    if services.settings.session_id_in_body and session.session_id:
+        answer["session_id"] = session.session_id.text
+    if services.settings.expose_openid:
+        answer["openid"] = session.record.user.openid
+    return jsonify(answer)
+
+
+def refuse_other_sites() -> None:
+    """Raise `Forbidden` if a browser asks by itself: for a page of another site, or ahead of its user.
+
+    A script's request, which other sites' pages can't make without our leave, may pass: WeChat's developer tools
+    are a browser and send ``Sec-Fetch-Site: cross-site`` with ``Sec-Fetch-Mode: cors``.
+    """
+    headers = request.headers
+    is_prefetch = "prefetch" in (headers.get("Sec-Purpose", "") + headers.get("Purpose", "")).lower()
+    is_foreign = headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"}
+    if is_prefetch or (is_foreign and headers.get("Sec-Fetch-Mode") != "cors"):
+        raise Forbidden

@@ -1,0 +1,179 @@
+"""What went wrong, as HTTP: the only table from exceptions to statuses, and the one shape of an error."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import traceback
+from typing import Any
+
+from flask import Flask, Response, jsonify
+from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
+
+from wxlogin import logs
+from wxlogin.auth import LoginLost, WrongApp
+from wxlogin.redis_guard import StoreUnavailable
+from wxlogin.sessions.store import NotLoggedIn, SessionExpired
+from wxlogin.wechat import errors as wechat
+
+logger = logging.getLogger(__name__)
+
+_NEW_CODE = "Call wx.login() again and send the new code."
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Row:
+    status: int
+    code: str
+    message: str
+    _: dataclasses.KW_ONLY
+    retryable: bool = False
+    retry_after_seconds: int | None = None
+    level: int = logging.INFO
+
+
+# The nearest class of an exception decides.
+_ROWS: dict[type[BaseException], _Row] = {
+    NotLoggedIn: _Row(401, "not_logged_in", "Log in first: the request has no valid session."),
+    SessionExpired: _Row(401, "session_expired", "The session is over: log in again."),
+    WrongApp: _Row(403, "wrong_app", "The user is logged in with another mini-program."),
+    StoreUnavailable: _Row(
+        503,
+        "store_unavailable",
+        "Sessions can't be looked up at the moment; yours is not lost. Try again.",
+        retryable=True,
+        retry_after_seconds=1,
+    ),
+    LoginLost: _Row(
+        503,
+        "store_unavailable",
+        f"The code is spent, but the session could not be kept. {_NEW_CODE}",
+        retry_after_seconds=1,
+    ),
+    wechat.NotReached: _Row(
+        503,
+        "wechat_unavailable",
+        "WeChat can't be reached; the code was not spent. Try again.",
+        retryable=True,
+        retry_after_seconds=1,
+        level=logging.WARNING,
+    ),
+    wechat.NoAnswer: _Row(
+        504,
+        "wechat_timeout",
+        f"WeChat did not answer in time, and the code may be spent. {_NEW_CODE}",
+        level=logging.WARNING,
+    ),
+    wechat.UnusableAnswer: _Row(
+        502, "wechat_error", f"WeChat's answer was not usable. {_NEW_CODE}", level=logging.ERROR
+    ),
+    wechat.Refused: _Row(
+        502, "wechat_error", f"WeChat refused for an unforeseen reason. {_NEW_CODE}", level=logging.ERROR
+    ),
+    wechat.Busy: _Row(
+        503,
+        "wechat_unavailable",
+        "WeChat is busy. Try again.",
+        retryable=True,
+        retry_after_seconds=1,
+        level=logging.WARNING,
+    ),
+    wechat.InvalidCode: _Row(
+        400, "invalid_code", f"The code is wrong, expired, or another mini-program's. {_NEW_CODE}"
+    ),
+    wechat.CodeUsed: _Row(400, "code_used", f"The code was used before; each works once. {_NEW_CODE}"),
+    wechat.UserBlocked: _Row(403, "user_blocked", "WeChat blocks this user's login for a risk it sees."),
+    wechat.RateLimited: _Row(
+        429,
+        "wechat_rate_limited",
+        "WeChat takes no more requests for now. Try again later.",
+        retryable=True,
+        level=logging.WARNING,
+    ),
+    wechat.CredentialsRejected: _Row(
+        500,
+        "wechat_rejected_credentials",
+        "WeChat does not accept this service's credentials; its operator has to repair that.",
+        level=logging.ERROR,
+    ),
+    Exception: _Row(500, "internal_error", "Something went wrong here.", level=logging.ERROR),
+}
+
+_HTTP_ROWS = {
+    403: _Row(403, "cross_site_request", "Another site's page asked for this: log in from the mini-program."),
+    404: _Row(404, "not_found", "There is nothing here."),
+    405: _Row(405, "method_not_allowed", "This address does not know that method."),
+    413: _Row(413, "content_too_large", "The body is too large."),
+    415: _Row(415, "unsupported_media_type", "Send application/json in UTF-8, or a URL-encoded form."),
+}
+
+
+def register(app: Flask) -> None:
+    """Answer every exception of ``app`` in the one shape."""
+    app.register_error_handler(Exception, _answer)
+
+
+def _answer(error: Exception) -> Response:
+    error = _cause_of(error)
+    row = _http_row(error) if isinstance(error, HTTPException) else _row(error)
+    _log(error, row)
+    response = jsonify(error=_body(error, row))
+    response.status_code = row.status
+    response.headers.update(_headers(error, row))
+    return response
+
+
+def _cause_of(error: Exception) -> Exception:
+    """Return what Flask wrapped, if it did: what fails after the view comes as a 500."""
+    cause = error.original_exception if isinstance(error, InternalServerError) else None
+    return cause if isinstance(cause, Exception) else error
+
+
+def _row(error: Exception) -> _Row:
+    return next(_ROWS[kind] for kind in type(error).__mro__ if kind in _ROWS)
+
+
+def _http_row(error: HTTPException) -> _Row:
+    status = error.code or 500
+    if status < 400:  # werkzeug's redirects: none of ours may carry a query to another address
+        status = 404
+    if status >= 500:
+        return _ROWS[Exception]
+    return _HTTP_ROWS.get(status) or _Row(status, "invalid_request", error.description or error.name)
+
+
+def _body(error: Exception, row: _Row) -> dict[str, Any]:
+    body = {
+        "code": row.code,
+        "message": row.message,
+        "request_id": logs.request_id.get(),
+        "retryable": row.retryable,
+    }
+    return {**body, "errcode": error.errcode} if isinstance(error, wechat.Refused) else body
+
+
+def _headers(error: Exception, row: _Row) -> dict[str, str]:
+    headers = {}
+    retry_after = getattr(error, "retry_after_seconds", row.retry_after_seconds)
+    if retry_after:
+        headers["Retry-After"] = str(retry_after)
+    if row.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="wxlogin"'
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+    return headers
+
+
+def _log(error: Exception, row: _Row) -> None:
+    details: dict[str, Any] = {"error": row.code}
+    if isinstance(error, wechat.WeChatError):
+        details["wechat"] = str(error)
+    if row.code == "internal_error":
+        details |= {"exception": type(error).__name__, "where": _where(error)}
+    logger.log(row.level, "refused: %s", row.message, extra=details)
+
+
+def _where(error: Exception) -> str:
+    """Return the way to the error, without its text: that may quote what must not be logged."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return " > ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-8:])
