@@ -1,0 +1,7 @@
+"""``python -m wxlogin``, for where the ``wxlogin`` script is not on the path."""
+
+import sys
+
+from wxlogin.cli import main
+
+sys.exit(main())

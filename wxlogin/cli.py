@@ -1,0 +1,209 @@
+"""The command line: ``wxlogin dev``, ``wxlogin sandbox``, ``wxlogin keys new``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from dotenv import dotenv_values
+
+from wxlogin import __version__, settings
+from wxlogin.sandbox.app import create_sandbox, make_sandbox_server
+from wxlogin.sandbox.state import DEFAULT_APPS, SandboxState
+
+HOST = "127.0.0.1"
+_START_SECONDS = 30
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command in ``argv`` and return the exit status; a failure is said in one line on stderr."""
+    options = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        status: int = options.run(options)
+    except KeyboardInterrupt:
+        return 0
+    except (settings.InvalidSettings, CommandFailed) as error:
+        print(f"wxlogin: {error}", file=sys.stderr)
+        return 1
+    return status
+
+
+class CommandFailed(Exception):
+    """Raised if a command can't do what it was asked; its text says why and what to do."""
+
+
+def dev(options: argparse.Namespace) -> int:
+    """Run the service and the sandbox until Ctrl-C; restart the service when its code changes."""
+    service_url, sandbox_url = f"http://{HOST}:{options.port}", f"http://{HOST}:{options.sandbox_port}"
+    _refuse_taken_port(HOST, options.port, option="--port")
+    _fill_in_settings(sandbox_url)
+    chosen = settings.load()
+    apps = {chosen.appid: chosen.app_secret}
+    with (
+        _sandbox(apps, host=HOST, port=options.sandbox_port, option="--sandbox-port"),
+        _service(options.port) as service,
+    ):
+        _wait_until_ready(service, service_url)
+        print(_BANNER.format(service=service_url, sandbox=sandbox_url, appid=chosen.appid), flush=True)
+        return service.wait()
+
+
+def sandbox(options: argparse.Namespace) -> int:
+    """Run the imitation of WeChat's API until Ctrl-C."""
+    apps: Mapping[str, str] = dict(options.app) if options.app else DEFAULT_APPS
+    with _sandbox(apps, host=options.host, port=options.port, option="--port") as thread:
+        print(f"sandbox  http://{options.host}:{options.port}  knows {', '.join(apps)}", flush=True)
+        thread.join()
+    return 0
+
+
+def new_key(_options: argparse.Namespace) -> int:
+    """Print a fresh secret key."""
+    print(secrets.token_urlsafe(32))
+    return 0
+
+
+_BANNER = """\
+service  {service}
+sandbox  {sandbox}  imitates api.weixin.qq.com for {appid}
+
+Log in:
+  curl -i -d "code=$(curl -s -X POST {sandbox}/_sandbox/codes | cut -d'"' -f4)" {service}/login
+
+Sessions are in memory and end with this command. Ctrl-C stops it."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="wxlogin", description="Log WeChat mini-program users in.")
+    parser.add_argument("--version", action="version", version=f"wxlogin {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("dev", help="run the service with the sandbox and a store in memory")
+    command.add_argument("--port", type=_port, default=8000, help="of the service (%(default)s)")
+    command.add_argument("--sandbox-port", type=_port, default=8001, help="of the sandbox (%(default)s)")
+    command.set_defaults(run=dev)
+
+    command = commands.add_parser("sandbox", help="run the imitation of WeChat's API alone")
+    command.add_argument("--port", type=_port, default=8001, help="(%(default)s)")
+    command.add_argument("--host", default=HOST, help="the address to listen on (%(default)s)")
+    command.add_argument(
+        "--app", type=_app, action="append", metavar="APPID=SECRET", help="a mini-program it knows; repeatable"
+    )
+    command.set_defaults(run=sandbox)
+
+    keys = commands.add_parser("keys", help="make secret keys").add_subparsers(required=True, metavar="new")
+    keys.add_parser("new", help="print a fresh key for WXLOGIN_SECRET_KEYS").set_defaults(run=new_key)
+    return parser
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 < port < 65536:
+        raise argparse.ArgumentTypeError("has to be 1 to 65535")
+    return port
+
+
+def _app(text: str) -> tuple[str, str]:
+    appid, _, secret = text.partition("=")
+    if not (appid and secret):
+        raise argparse.ArgumentTypeError("has to be APPID=SECRET")
+    return appid, secret
+
+
+def _fill_in_settings(sandbox_url: str) -> None:
+    """Give the settings that are not chosen in the environment or in ``.env`` what development needs."""
+    appid, secret = next(iter(DEFAULT_APPS.items()))
+    needed = {
+        "WXLOGIN_APPID": appid,
+        "WXLOGIN_APP_SECRET": secret,
+        "WXLOGIN_SECRET_KEYS": secrets.token_urlsafe(32),
+        "WXLOGIN_REDIS_URL": "memory://",
+        "WXLOGIN_WECHAT_API_URL": sandbox_url,
+        "WXLOGIN_LOG_FORMAT": "text",
+    }
+    chosen = {name.removesuffix("_FILE") for name in (*dotenv_values(".env"), *os.environ)}
+    os.environ.update({name: value for name, value in needed.items() if name not in chosen})
+
+
+def _refuse_taken_port(host: str, port: int, *, option: str) -> None:
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        raise CommandFailed(
+            f"{host}:{port} can't be used ({error.strerror}): choose another with {option}"
+        ) from None
+
+
+@contextlib.contextmanager
+def _sandbox(apps: Mapping[str, str], *, host: str, port: int, option: str) -> Iterator[threading.Thread]:
+    _refuse_taken_port(host, port, option=option)
+    server = make_sandbox_server(create_sandbox(SandboxState(apps=apps)), host=host, port=port)
+    thread = threading.Thread(target=server.serve_forever, name="sandbox", daemon=True)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextlib.contextmanager
+def _service(port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the service as production does, in a process of its own, which restarts its worker on changes."""
+    service = subprocess.Popen([sys.executable, "-m", "gunicorn", *_gunicorn_options(port)])
+    try:
+        yield service
+    finally:
+        service.terminate()
+        service.wait()
+
+
+def _gunicorn_options(port: int) -> list[str]:
+    # This package as a configuration sets nothing, and keeps gunicorn from reading production's in this folder.
+    options = ["--config", "python:wxlogin", "--bind", f"{HOST}:{port}", "--worker-class", "gthread"]
+    options += [
+        "--threads",
+        "8",
+        "--reload",
+        "--log-level",
+        "error",
+        "--no-control-socket",
+        "--graceful-timeout",
+        "2",
+    ]
+    if Path(".env").exists():
+        options += ["--reload-extra-file", ".env"]
+    return [*options, "wxlogin.app:from_environment()"]
+
+
+def _wait_until_ready(service: subprocess.Popen[bytes], url: str) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not _is_ready(url):
+        if service.poll() is not None or time.monotonic() > deadline:
+            raise CommandFailed("the service did not start; what it said is above")
+        time.sleep(0.05)
+
+
+def _is_ready(url: str) -> bool:
+    with contextlib.suppress(OSError):
+        urllib.request.urlopen(f"{url}/healthz", timeout=1).close()  # noqa: S310  # our own address
+        return True
+    return False
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
