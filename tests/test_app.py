@@ -24,18 +24,36 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_environment", "logging_as_it_was")
-def test_the_environment_makes_an_application(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_environment_makes_an_application() -> None:
     app = from_environment()
 
     assert app.test_client().get("/healthz").status_code == 200
-    assert "is plain http" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("_environment", "logging_as_it_was")
+@pytest.mark.parametrize(
+    ("url", "warned"),
+    [
+        ("http://sandbox:8001", True),
+        ("http://localhost:8001", False),
+        ("http://[::1]:8001", False),
+        ("https://api.weixin.qq.com", False),
+    ],
+)
+def test_a_secret_that_travels_in_clear_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str, warned: bool
+) -> None:
+    monkeypatch.setenv("WXLOGIN_WECHAT_API_URL", url)
+
+    from_environment()
+
+    assert ("is plain http" in capsys.readouterr().err) == warned
 
 
 @pytest.mark.usefixtures("_environment", "logging_as_it_was")
 def test_a_misspelt_setting_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("WXLOGIN_WECHAT_API_URL", "https://api.weixin.qq.com")
     monkeypatch.setenv("WXLOGIN_COOKY_PATH", "/")
 
     from_environment()

@@ -38,8 +38,8 @@ def from_environment() -> Flask:
     logs.configure(level=chosen.log_level, style=chosen.log_format)
     for name in settings.unknown_names():
         logger.warning("%s is not a setting of this service: is it misspelt?", name)
-    if settings.is_plain_http(chosen):
-        logger.warning("WXLOGIN_WECHAT_API_URL is plain http, good for a sandbox only: the app secret is readable")
+    if settings.exposes_secret(chosen):
+        logger.warning("WXLOGIN_WECHAT_API_URL is plain http: the app secret can be read on its way")
     return create_app(Services.build(chosen))
 
 

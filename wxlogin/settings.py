@@ -186,6 +186,7 @@ def _contradictions(values: dict[str, Any]) -> Iterator[str]:
         yield "WXLOGIN_COOKIE_SAMESITE: None needs a secure cookie. Write Lax, or WXLOGIN_COOKIE_SECURE=true."
 
 
-def is_plain_http(settings: Settings) -> bool:
-    """Say whether the app secret would cross the network unencrypted."""
-    return urlsplit(settings.wechat_api_url).scheme == "http"
+def exposes_secret(settings: Settings) -> bool:
+    """Say whether the app secret would cross a network unencrypted."""
+    api = urlsplit(settings.wechat_api_url)
+    return api.scheme == "http" and api.hostname not in {"127.0.0.1", "::1", "localhost"}

@@ -78,6 +78,17 @@ def test_every_answer_is_logged_without_its_query(send: Send, caplog: pytest.Log
     assert "a%26b" not in repr(record)
 
 
+@pytest.mark.parametrize(("path", "logged"), [("/healthz", False), ("/auth", True)])
+def test_of_what_machines_ask_all_the_time_only_refusals_are_logged(
+    send: Send, caplog: pytest.LogCaptureFixture, path: str, logged: bool
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    send("GET", path)
+
+    assert bool(caplog.records) == logged
+
+
 def test_an_unknown_path_is_not_quoted_in_the_log(send: Send, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 

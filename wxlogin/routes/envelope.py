@@ -67,9 +67,16 @@ def _forget(_error: BaseException | None) -> None:
     logs.request_id.set(None)
 
 
+def _level(response: Response) -> int:
+    """Keep what machines ask all the time, and get granted, out of the usual log."""
+    is_routine = request.blueprint in {"operations", "auth_request"} and response.status_code < 300
+    return logging.DEBUG if is_routine else logging.INFO
+
+
 def _log(response: Response) -> None:
     milliseconds = round((time.perf_counter() - g.started_at) * 1000, 1)
-    logger.info(
+    logger.log(
+        _level(response),
         "answered",
         extra={
             "method": request.method if request.url_rule else None,
