@@ -77,12 +77,8 @@ def test_writing_leaves_a_key_behind_for_a_minute(any_redis: Redis) -> None:
     ],
 )
 def test_a_check_is_one_command(server: RedisServer, health: StoreHealth, check: Check, command: str) -> None:
-    with server.client() as watcher:
-        watcher.connection_pool.connection_kwargs.pop(
-            "himport_registry", None
-        )  # no argument of Redis(), see there
-        with monitored(watcher) as commands:
-            check(health)
+    with server.client() as watcher, monitored(watcher) as commands:
+        check(health)
 
     assert commands == [command]
 

@@ -23,7 +23,7 @@ from redis import Redis, RedisError
 from werkzeug.test import TestResponse
 
 from tests.conftest import SECRET_KEY, Clock
-from tests.servers import RedisServer, free_port, monitored
+from tests.servers import RedisServer, free_port, monitored, redis_server
 from wxlogin import redis_guard
 from wxlogin.redis_guard import StoreUnavailable
 from wxlogin.sessions.interface import Session, SessionInterface
@@ -296,12 +296,8 @@ def slow_request(service: Service, session_id: str) -> Iterator[None]:
 @contextlib.contextmanager
 def watching(server: RedisServer) -> Iterator[list[str]]:
     """Collect what the others ask Redis meanwhile."""
-    with server.client() as watcher:
-        watcher.connection_pool.connection_kwargs.pop(
-            "himport_registry", None
-        )  # `monitored` makes a client of them
-        with monitored(watcher) as commands:
-            yield commands
+    with server.client() as watcher, monitored(watcher) as commands:
+        yield commands
 
 
 @pytest.fixture
@@ -415,6 +411,18 @@ def test_only_the_last_of_two_logins_in_one_request_is_kept(ours: Service, any_r
     assert len(any_redis.keys()) == 1
 
 
+def test_a_login_is_the_only_cookie_of_its_answer(ours: Service) -> None:
+    def view() -> tuple[str, dict[str, str]]:
+        OURS.log_in(OPENID)
+        return "welcome", {"Set-Cookie": "lang=zh_CN"}
+
+    ours.view = view
+
+    [cookie] = ours.get("/view").headers.getlist("Set-Cookie")
+
+    assert cookie.startswith("sessionid=")
+
+
 def test_a_login_is_seen_in_its_own_request(ours: Service) -> None:
     ours.view = lambda: OURS.log_in(OPENID) and session["openid"]
 
@@ -427,6 +435,24 @@ def test_what_redis_did_not_do_is_not_answered_as_done(no_redis: Redis, clock: C
 
     assert answer.status_code == 503
     assert "Set-Cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("fail", [RedisServer.stop, RedisServer.freeze])
+def test_an_outage_logs_nobody_out(tmp_path: Path, clock: Clock, fail: Callable[[RedisServer], None]) -> None:
+    with (
+        redis_server(tmp_path) as server,
+        redis_guard.connect(server.url, connect_timeout_seconds=0.1, read_timeout_seconds=0.1) as redis,
+    ):
+        service = Service(OURS, redis, clock)
+        session_id = service.log_in()
+
+        fail(server)
+        during = service.get("/who", session_id)
+        server.stop()
+        server.start()
+
+        assert (during.status_code, during.headers.getlist("Set-Cookie")) == (503, [])
+        assert service.who(session_id) == OPENID
 
 
 # the carriers
@@ -638,7 +664,7 @@ def test_a_session_is_like_a_dictionary_to_read(ours: Service) -> None:
     assert looks == [OPENID, None, True, False, True, 7]
 
 
-@pytest.mark.parametrize("held", ["", "junk", hash_of(USER).ljust(59, "x")])
+@pytest.mark.parametrize("held", ["", "junk", hash_of(USER).ljust(59, "x"), "0" * 59, "A" * 59])
 def test_without_a_login_the_session_is_empty(ours: Service, held: str) -> None:
     looks = view_of(ours, lambda: [dict(session), bool(session), session.get("openid"), list(session)], held)
 

@@ -608,12 +608,8 @@ def test_a_key_is_planted_where_the_search_looks_for_it() -> None:
 @contextlib.contextmanager
 def watching(server: RedisServer) -> Iterator[list[str]]:
     """Collect what the others ask Redis meanwhile."""
-    with server.client() as watcher:
-        watcher.connection_pool.connection_kwargs.pop(
-            "himport_registry", None
-        )  # `monitored` makes a client of them
-        with monitored(watcher) as commands:
-            yield commands
+    with server.client() as watcher, monitored(watcher) as commands:
+        yield commands
 
 
 def names_of(commands: list[str]) -> list[str]:
@@ -940,7 +936,7 @@ class SessionsOfTwoUsers(RuleBasedStateMachine):
 def test_whatever_happens_in_whatever_order_the_store_agrees_with_a_dictionary(
     any_redis: Redis, request: pytest.FixtureRequest
 ) -> None:
-    runs = 200 if "fakeredis" in request.node.name else 50
+    runs = 120 if "fakeredis" in request.node.name else 50
 
     class Machine(SessionsOfTwoUsers):
         def __init__(self) -> None:
