@@ -19,11 +19,11 @@ from tests.wechat.drivers import (
     APPID,
     BAD_DAYS,
     CODE,
-    HASTY,
     LONGEST_SECONDS,
     NO_ANSWERS,
     NOT_REACHED,
     OPENID,
+    PATIENT,
     RID,
     SECRET,
     SESSION_KEY,
@@ -56,6 +56,8 @@ from wxlogin.wechat.errors import (
 from wxlogin.wechat.models import CodeSession
 
 NO_CONNECTION_LEFT = NO_ANSWERS | TIMEOUTS | NOT_REACHED | TLS_FAILURES
+CA_VARIABLES = ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"]
+OutcomeOf = Callable[[BadDay], Outcome]
 THE_SESSION = CodeSession(openid=OPENID, session_key=SESSION_KEY)
 
 
@@ -276,9 +278,6 @@ def test_a_no_counts_even_beside_a_user(client_of: ClientOf) -> None:
 # Bad days
 
 
-OutcomeOf = Callable[[BadDay], Outcome]
-
-
 @pytest.mark.parametrize("day", UNUSABLE_ANSWERS.values(), ids=UNUSABLE_ANSWERS)
 def test_an_answer_that_wechat_does_not_document_is_unusable(day: BadDay, outcome_of: OutcomeOf) -> None:
     outcome = outcome_of(day)
@@ -350,10 +349,12 @@ def test_a_redirect_is_not_followed(status: str, client_of: ClientOf, friendly: 
     assert (seen.connections, friendly.connections) == (1, 0)
 
 
-@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
+@pytest.mark.parametrize("variable", CA_VARIABLES)
 def test_the_environments_authorities_are_not_trusted(
     variable: str, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in CA_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, str(certificates.authority))
     tls = certificates.server("good")
     with (
@@ -361,7 +362,7 @@ def test_the_environments_authorities_are_not_trusted(
         open_connections(most=1) as connections,
         pytest.raises(WeChatError, match="TLS"),
     ):
-        WeChatClient(APPID, SECRET, api_url=seen.url, connections=connections, timeouts=HASTY).code2session(CODE)
+        WeChatClient(APPID, SECRET, api_url=seen.url, connections=connections, timeouts=PATIENT).code2session(CODE)
 
     assert seen.received == b""
 
@@ -482,7 +483,7 @@ def test_no_log_line_has_a_secret(day: BadDay, outcome_of: OutcomeOf) -> None:
     assert leaks_in(outcome.log) == set()
 
 
-def test_the_log_was_on(outcome_of: OutcomeOf) -> None:
+def test_a_leak_into_the_log_would_be_seen() -> None:
     with debug_log() as log:
         logging.getLogger("urllib3.util").debug(SECRET)
 

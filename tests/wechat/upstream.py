@@ -66,6 +66,10 @@ class Peer:
         """Be slow."""
         self._upstream.stopped.wait(seconds)
 
+    def wait_until_asked(self) -> None:
+        """Leave a request where it is when it comes."""
+        self._connection.recv(1, socket.MSG_PEEK)
+
     def wait_until_left(self) -> None:
         """Say nothing until the client goes."""
         while self.read():
@@ -206,7 +210,8 @@ def floods(data: bytes, *, after: bytes = b"") -> Behaviour:
 
 
 def resets_unread(peer: Peer) -> None:
-    """Reset the connection without a look at the request."""
+    """Reset the connection when the request is there, and before it is read."""
+    peer.wait_until_asked()
     peer.reset()
 
 
