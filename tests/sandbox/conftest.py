@@ -1,3 +1,6 @@
+import sys
+from collections.abc import Iterator
+
 import pytest
 from flask import Flask
 
@@ -30,3 +33,12 @@ def app(state: SandboxState, naps: list[float]) -> Flask:
 @pytest.fixture
 def sandbox(app: Flask) -> Sandbox:
     return Sandbox(app.test_client())
+
+
+@pytest.fixture
+def restless_threads() -> Iterator[None]:
+    """Have threads switch as often as Python can, so that what is not atomic shows."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)

@@ -3,10 +3,6 @@
 import base64
 import json
 import re
-import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
 from typing import Any
 
 import pytest
@@ -16,27 +12,25 @@ from hypothesis import strategies as st
 
 from tests.sandbox.drivers import (
     APPID,
+    CHECK,
+    ENCRYPT_KEY,
     EXCHANGE,
     OTHER_APPID,
     OTHER_SECRET,
+    PHONE_NUMBER,
+    RESET,
     SECRET,
+    STABLE_TOKEN,
+    TOKEN,
     Clock,
     Sandbox,
     exchange_query,
+    in_twenty_threads,
 )
 from wxlogin.sandbox.app import create_sandbox
 from wxlogin.sandbox.state import DEFAULT_APPS, SandboxState
 
 RID = "[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}"
-
-
-@pytest.fixture
-def restless_threads() -> Iterator[None]:
-    """Have threads switch as often as Python can, so that what is not atomic shows."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 def test_a_code_is_exchanged_for_the_user_it_was_issued_to(sandbox: Sandbox) -> None:
@@ -247,15 +241,8 @@ def test_an_exchange_refused_before_the_code_was_looked_up_does_not_spend_it(san
 @pytest.mark.parametrize("attempt", range(5))
 def test_of_twenty_threads_exchanging_one_code_exactly_one_succeeds(app: Flask, attempt: int) -> None:
     code = Sandbox(app.test_client()).code()
-    start = Barrier(20)
 
-    def exchange(_: int) -> int:
-        client = Sandbox(app.test_client())
-        start.wait()
-        return client.errcode(code)
-
-    with ThreadPoolExecutor(20) as threads:
-        errcodes = list(threads.map(exchange, range(20)))
+    errcodes = in_twenty_threads(app, lambda sandbox: sandbox.errcode(code))
 
     assert sorted(errcodes) == [0] + 19 * [40163]
 
@@ -328,20 +315,95 @@ def test_an_unknown_path_under_sns_is_told_with_a_comma(sandbox: Sandbox, path: 
     assert re.fullmatch(f"invalid url, rid: {RID}", answer["errmsg"])
 
 
-names = st.one_of(st.sampled_from(["appid", "secret", "js_code", "grant_type"]), st.text())
-values = st.one_of(st.sampled_from([APPID, SECRET, "authorization_code"]), st.text())
-queries = st.one_of(
-    st.lists(st.tuples(names, values)).map(lambda pairs: {"query_string": dict(pairs)}),
-    st.text(st.characters(min_codepoint=33, max_codepoint=126)).map(lambda text: {"query_string": text}),
+@pytest.mark.parametrize(
+    ("path", "method", "errcode"),
+    [
+        (TOKEN, "POST", 43001),
+        (CHECK, "POST", 43001),
+        (RESET, "POST", 43001),
+        (RESET, "OPTIONS", 43001),
+        (STABLE_TOKEN, "GET", 43002),
+        (STABLE_TOKEN, "PUT", 43002),
+        (PHONE_NUMBER, "GET", 43002),
+    ],
 )
+def test_a_call_with_another_method_is_refused(sandbox: Sandbox, path: str, method: str, errcode: int) -> None:
+    answer = sandbox.client.open(path, method=method).get_json(force=True)
+
+    assert answer["errcode"] == errcode
+    assert re.fullmatch(f"require (GET|POST) method rid: {RID}", answer["errmsg"])
+
+
+@pytest.mark.parametrize("path", [TOKEN, STABLE_TOKEN, CHECK, RESET, PHONE_NUMBER, ENCRYPT_KEY])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_what_is_not_under_sns_is_answered_with_200_and_json(sandbox: Sandbox, path: str, method: str) -> None:
+    response = sandbox.client.open(path, method=method)
+
+    assert (response.status_code, response.headers["Content-Type"]) == (200, "application/json")
+
+
+@pytest.mark.parametrize("path", [TOKEN, STABLE_TOKEN, CHECK, RESET, PHONE_NUMBER, ENCRYPT_KEY])
+def test_every_endpoint_can_have_faults(sandbox: Sandbox, path: str) -> None:
+    sandbox.arm(path, errcode=45011)
+
+    answer = sandbox.client.post(path, json={}).get_json(force=True)
+
+    assert answer["errcode"] == 45011
+
+
+def test_a_reset_loses_the_answer_to_a_post_after_the_work_is_done(sandbox: Sandbox) -> None:
+    code = sandbox.phone_code()
+    sandbox.arm(PHONE_NUMBER, reset=True)
+
+    with pytest.raises(ConnectionResetError):
+        sandbox.phone_number(code=code)
+
+    assert sandbox.phone_number(code=code)["errcode"] == 40029
+
+
+names = st.one_of(
+    st.sampled_from(["appid", "secret", "js_code", "grant_type", "access_token"]),
+    st.sampled_from(["openid", "signature", "sig_method", "code", "force_refresh"]),
+    st.text(),
+)
+likely = st.sampled_from([APPID, SECRET, "authorization_code", "client_credential", "o-1", "hmac_sha256"])
+queries = st.one_of(
+    st.dictionaries(names, likely | st.text()),
+    st.text(st.characters(min_codepoint=33, max_codepoint=126)),
+)
+bodies = st.one_of(
+    st.binary(),
+    st.dictionaries(names, st.one_of(likely, st.text(), st.booleans(), st.integers(), st.none())).map(
+        lambda fields: json.dumps(fields).encode()
+    ),
+    st.sampled_from([b"[]", b"null", b"NaN", b'{"appid":"\\ud800"}', b"[" * 60_000, b"9" * 5000]),
+)
+PATHS = [EXCHANGE, TOKEN, STABLE_TOKEN, CHECK, RESET, PHONE_NUMBER, ENCRYPT_KEY]
 
 
 @settings(deadline=None)
-@given(query=queries)
-def test_junk_is_always_answered_with_200_and_an_errcode(query: dict[str, str]) -> None:
+@given(path=st.sampled_from(PATHS), query=queries, body=bodies, method=st.sampled_from(["GET", "POST"]))
+def test_junk_is_always_answered_with_200_and_an_errcode(
+    path: str, query: dict[str, str] | str, body: bytes, method: str
+) -> None:
     client = create_sandbox(SandboxState()).test_client()
 
-    response = client.get(EXCHANGE, **query)
+    response = client.open(path, method=method, query_string=query, data=body)
 
     assert response.status_code == 200
-    assert json.loads(response.text)["errcode"] in {41002, 41004, 41008, 40002, 40013, 40125, 40029}
+    assert {"errcode", "access_token"} & json.loads(response.text).keys()
+
+
+@settings(deadline=None)
+@given(path=st.sampled_from(PATHS), query=st.dictionaries(names, likely | st.text()), body=bodies)
+def test_junk_behind_a_good_token_is_always_answered_with_200_and_an_errcode(
+    path: str, query: dict[str, str], body: bytes
+) -> None:
+    sandbox = Sandbox(create_sandbox(SandboxState()).test_client())
+    sandbox.code(openid="o-1")
+    query = query | {"access_token": sandbox.fetch_token()}
+
+    response = sandbox.client.post(path, query_string=query, data=body)
+
+    assert response.status_code == 200
+    assert {"errcode", "access_token"} & json.loads(response.text).keys()

@@ -21,6 +21,7 @@ from tests.sandbox.drivers import (
 from wxlogin.sandbox.app import create_sandbox
 from wxlogin.sandbox.state import MAX_CALLS, SandboxState
 
+KINDS = ["user_info", "phone_number", "share", "werun"]
 LONE_SURROGATE = b'"\\ud800"'
 
 
@@ -257,9 +258,9 @@ def test_a_fault_is_for_its_own_path(sandbox: Sandbox) -> None:
 
 
 def test_a_path_that_nothing_serves_can_have_faults(sandbox: Sandbox) -> None:
-    sandbox.arm("/cgi-bin/token", errcode=-1)
+    sandbox.arm("/cgi-bin/nothing", errcode=-1)
 
-    answer = sandbox.client.get("/cgi-bin/token").get_json(force=True)
+    answer = sandbox.client.get("/cgi-bin/nothing").get_json(force=True)
 
     assert answer["errcode"] == -1
     assert answer["errmsg"].startswith("system error rid: ")
@@ -592,10 +593,11 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )
-field_names = st.sampled_from(
-    ["path", "times", "errcode", "status", "body", "delay_seconds", "reset", "openid", "appid", "unionid"]
+field_names = st.one_of(
+    st.sampled_from(["path", "times", "errcode", "status", "body", "delay_seconds", "reset"]),
+    st.sampled_from(["openid", "appid", "unionid", "kind", "data", "phoneNumber", "expire", "void"]),
 )
-field_values = json_values | st.sampled_from(["/any", APPID, 1, -1, 502, True])
+field_values = json_values | st.sampled_from(["/any", APPID, "o-1", *KINDS, 1, -1, 502, True])
 junk_bodies = st.one_of(
     st.binary(),
     json_values.map(lambda value: json.dumps(value).encode()),
@@ -604,11 +606,23 @@ junk_bodies = st.one_of(
 
 
 @settings(deadline=None)
-@given(path=st.sampled_from(["/_sandbox/codes", "/_sandbox/faults"]), body=junk_bodies)
+@given(kind=st.sampled_from(KINDS), data=st.dictionaries(st.text(), json_values))
+def test_user_data_can_be_anything_that_json_can_say(kind: str, data: dict[str, Any]) -> None:
+    client = create_sandbox(SandboxState()).test_client()
+    Sandbox(client).code(openid="o-1")
+
+    response = client.post("/_sandbox/user-data", json={"openid": "o-1", "kind": kind, "data": data})
+
+    assert response.status_code in {200, 400}
+
+
+@settings(deadline=None)
+@given(path=st.sampled_from(["codes", "faults", "user-data", "phone-codes", "tokens"]), body=junk_bodies)
 def test_no_body_is_too_much_for_the_control_plane(path: str, body: bytes) -> None:
     client = create_sandbox(SandboxState()).test_client()
+    Sandbox(client).code(openid="o-1")
 
-    response = client.post(path, data=body)
+    response = client.post(f"/_sandbox/{path}", data=body)
 
     assert response.status_code in {200, 201, 400}
     assert response.status_code != 400 or error_of(response)["code"] == "invalid_request"

@@ -13,6 +13,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from wxlogin.sandbox.api import answer_call
 from wxlogin.sandbox.control import add_control_plane, is_control_path
+from wxlogin.sandbox.endpoints import endpoint_at
 from wxlogin.sandbox.state import SandboxState
 
 MAX_BODY_BYTES: Final = 64 * 1024
@@ -62,7 +63,7 @@ def serve_call(state: SandboxState, *, sleep: Callable[[float], object]) -> Resp
     state.note_errcode(number, answer.errcode)
     if fault.reset:
         return lost_response(request.environ.get("werkzeug.socket"))
-    return Response(answer.text, answer.status, content_type="text/plain")
+    return Response(answer.text, answer.status, content_type=endpoint_at(request.path).content_type)
 
 
 def lost_response(connection: socket.socket | None) -> Response:

@@ -1,8 +1,21 @@
-"""The control plane under /_sandbox: how tests, people and the simulator's page drive the imitation."""
+"""The control plane under /_sandbox: how tests, people and the simulator's page drive the imitation.
 
-import json
+JSON in, JSON out. An `appid` that is left out is the first app's.
+
+* `POST /codes` `{openid?, appid?, unionid?}` -> `{"code", "openid"}`: what `wx.login()` would give.
+* `POST /user-data` `{openid, appid?, kind: user_info/phone_number/share/werun, data?}` -> `{"encryptedData",
+  "iv", "rawData", "signature"}`, under the user's live key; `data` replaces and adds to the payload's fields.
+* `POST /phone-codes` `{phoneNumber?, openid?, appid?}` -> `{"code"}` for `getuserphonenumber`; with any
+  `openid` there, if none is given here.
+* `POST /tokens` `{appid?, expire?: true / void?: true}` -> `{"ended": n}`: ends the app's n access_tokens that
+  work, those of both endpoints, as if their time were up (42001) or newer ones had replaced them (40001).
+* `POST /faults` `{path, times?, errcode? / status? / body? / delay_seconds? / reset?}`: what the next calls get.
+* `GET /calls` -> `[{"path", "query", "errcode", "at"}]`, secrets masked.
+* `DELETE` of the prefix: forget everything.
+"""
+
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Final
@@ -11,7 +24,16 @@ from flask import Flask, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest, HTTPException
 
-from wxlogin.sandbox.state import ApiError, Fault, SandboxState
+from wxlogin.sandbox.errcodes import (
+    ACCESS_TOKEN_EXPIRED,
+    INVALID_APPID,
+    INVALID_CREDENTIAL,
+    INVALID_OPENID,
+    ApiError,
+)
+from wxlogin.sandbox.json_text import parse_json
+from wxlogin.sandbox.state import Fault, SandboxState
+from wxlogin.sandbox.user_data import KINDS, make_user_data
 
 PREFIX: Final = "/_sandbox"
 ERROR_CODES: Final[Mapping[int, str]] = {
@@ -20,6 +42,10 @@ ERROR_CODES: Final[Mapping[int, str]] = {
     413: "request_too_large",
     500: "internal_error",
 }
+REFUSALS: Final[Mapping[int, str]] = {
+    INVALID_APPID: "appid has to be one that the sandbox was started with",
+    INVALID_OPENID: "openid has to be that of a user who was given a code",
+}
 
 
 def add_control_plane(app: Flask, state: SandboxState) -> None:
@@ -27,6 +53,7 @@ def add_control_plane(app: Flask, state: SandboxState) -> None:
     for method, path, view in ROUTES:
         app.add_url_rule(PREFIX + path, view.__name__, partial(view, state), methods=[method])
     app.register_error_handler(HTTPException, describe_error)
+    app.register_error_handler(ApiError, describe_refusal)
 
 
 def is_control_path(path: str) -> bool:
@@ -34,19 +61,34 @@ def is_control_path(path: str) -> bool:
 
 
 def issue_code(state: SandboxState) -> ResponseReturnValue:
-    fields = read_fields(CODE_FIELDS)
-    try:
-        issued = state.issue_code(**fields)
-    except ApiError:
-        raise BadRequest("appid has to be one that the sandbox was started with") from None
+    issued = state.issue_code(**read_fields(CODE_FIELDS))
     return {"code": issued.code, "openid": issued.openid}
 
 
+def hand_out_user_data(state: SandboxState) -> ResponseReturnValue:
+    fields = read_fields(USER_DATA_FIELDS, required=("openid", "kind"))
+    user = state.find_user(appid=fields.get("appid"), openid=fields["openid"])
+    return make_user_data(user, fields["kind"], changes=fields.get("data", {}), now=state.clock())
+
+
+def issue_phone_code(state: SandboxState) -> ResponseReturnValue:
+    fields = read_fields(PHONE_CODE_FIELDS)
+    issued = state.issue_phone_code(
+        appid=fields.get("appid"), openid=fields.get("openid"), phone_number=fields.get("phoneNumber")
+    )
+    return {"code": issued.code}
+
+
+def end_tokens(state: SandboxState) -> ResponseReturnValue:
+    fields = read_fields(TOKEN_FIELDS)
+    if ("expire" in fields) == ("void" in fields):
+        raise BadRequest("one of expire and void has to be given")
+    ended_as = ACCESS_TOKEN_EXPIRED if "expire" in fields else INVALID_CREDENTIAL
+    return {"ended": state.end_tokens(appid=fields.get("appid"), ended_as=ended_as)}
+
+
 def arm_fault(state: SandboxState) -> ResponseReturnValue:
-    fields = read_fields(FAULT_FIELDS)
-    if "path" not in fields:
-        raise BadRequest("path is missing")
-    fault = Fault(**fields)
+    fault = Fault(**read_fields(FAULT_FIELDS, required=("path",)))
     check_effects(fault)
     state.arm_fault(fault)
     return asdict(fault), 201
@@ -72,6 +114,9 @@ def forget_everything(state: SandboxState) -> ResponseReturnValue:
 
 ROUTES: Final = (
     ("POST", "/codes", issue_code),
+    ("POST", "/user-data", hand_out_user_data),
+    ("POST", "/phone-codes", issue_phone_code),
+    ("POST", "/tokens", end_tokens),
     ("POST", "/faults", arm_fault),
     ("GET", "/calls", list_calls),
     ("DELETE", "", forget_everything),
@@ -91,6 +136,10 @@ def describe_error(error: HTTPException) -> ResponseReturnValue:
     return {"error": described}, status, headers
 
 
+def describe_refusal(error: ApiError) -> ResponseReturnValue:
+    return describe_error(BadRequest(REFUSALS[error.errcode]))
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """A field that a body may have: whether a value fits, and the rule in words."""
@@ -99,7 +148,7 @@ class Field:
     rule: str
 
 
-def read_fields(known: Mapping[str, Field]) -> dict[str, Any]:
+def read_fields(known: Mapping[str, Field], *, required: Collection[str] = ()) -> dict[str, Any]:
     """Return the fields of the request's JSON object; no body is an empty one, and any type will do."""
     given = read_object(request.get_data())
     for name, value in given.items():
@@ -107,24 +156,24 @@ def read_fields(known: Mapping[str, Field]) -> dict[str, Any]:
             raise BadRequest(f"the fields are {', '.join(known)}")
         if not known[name].fits(value):
             raise BadRequest(f"{name} has to be {known[name].rule}")
+    for name in required:
+        if name not in given:
+            raise BadRequest(f"{name} is missing")
     return given
 
 
 def read_object(body: bytes) -> dict[str, Any]:
-    given = read_json(body) if body.strip() else {}
+    try:
+        given = parse_json(body) if body.strip() else {}
+    except ValueError:
+        raise BadRequest("the body has to be JSON") from None
     if not isinstance(given, dict):
         raise BadRequest("the body has to be a JSON object")
     return given
 
 
-def read_json(body: bytes) -> object:
-    try:
-        given = json.loads(body)
-        # Half a surrogate pair is JSON, but could never be sent again.
-        json.dumps(given, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
-        raise BadRequest("the body has to be JSON") from None
-    return given
+def matching(pattern: str, rule: str) -> Field:
+    return Field(lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None, rule)
 
 
 def is_whole(value: object) -> bool:
@@ -150,11 +199,21 @@ def is_delay(value: Any) -> bool:
 
 TEXT: Final = Field(lambda value: isinstance(value, str), "a string")
 # An openid travels in HTTP headers.
-WECHAT_ID: Final = Field(
-    lambda value: isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_-]{1,128}", value) is not None,
-    "a string of 1 to 128 letters, digits, _ and -",
-)
+WECHAT_ID: Final = matching("[A-Za-z0-9_-]{1,128}", "a string of 1 to 128 letters, digits, _ and -")
+TRUE: Final = Field(lambda value: value is True, "true")
 CODE_FIELDS: Final[Mapping[str, Field]] = {"openid": WECHAT_ID, "appid": TEXT, "unionid": WECHAT_ID}
+USER_DATA_FIELDS: Final[Mapping[str, Field]] = {
+    "openid": WECHAT_ID,
+    "appid": TEXT,
+    "kind": Field(lambda value: isinstance(value, str) and value in KINDS, f"one of {', '.join(KINDS)}"),
+    "data": Field(lambda value: isinstance(value, dict), "an object"),
+}
+PHONE_CODE_FIELDS: Final[Mapping[str, Field]] = {
+    "phoneNumber": matching("[0-9+-]{1,32}", "a string of 1 to 32 digits, + and -"),
+    "openid": WECHAT_ID,
+    "appid": TEXT,
+}
+TOKEN_FIELDS: Final[Mapping[str, Field]] = {"appid": TEXT, "expire": TRUE, "void": TRUE}
 FAULT_FIELDS: Final[Mapping[str, Field]] = {
     "path": Field(is_api_path, f"a string that starts with / and is not under {PREFIX}"),
     "times": whole_number(1, 1_000_000),

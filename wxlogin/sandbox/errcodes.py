@@ -1,30 +1,45 @@
 """WeChat's errcodes, and the English text it sends with each.
 
 https://developers.weixin.qq.com/miniprogram/dev/server/API/user-login/api_code2session lists those of the
-login; the rest is what developers report from the live service.
+login; the rest is what the other endpoints' pages list, and what developers report from the live service.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+INVALID_CREDENTIAL: Final = 40001
 INVALID_GRANT_TYPE: Final = 40002
+INVALID_OPENID: Final = 40003
 INVALID_APPID: Final = 40013
+INVALID_ACCESS_TOKEN: Final = 40014
 INVALID_CODE: Final = 40029
 INVALID_URL: Final = 40066
 INVALID_SECRET: Final = 40125
 CODE_USED: Final = 40163
+ACCESS_TOKEN_MISSING: Final = 41001
 APPID_MISSING: Final = 41002
 SECRET_MISSING: Final = 41004
 CODE_MISSING: Final = 41008
+ACCESS_TOKEN_EXPIRED: Final = 42001
+GET_REQUIRED: Final = 43001
+POST_REQUIRED: Final = 43002
+EMPTY_POST_DATA: Final = 44002
+DATA_FORMAT: Final = 47001
+INVALID_SIG_METHOD: Final = 87008
+INVALID_SIGNATURE: Final = 87009
 
 ERRMSGS: Final[Mapping[int, str]] = MappingProxyType(
     {
         -1: "system error",
-        40001: "invalid credential, access_token is invalid or not latest",
+        INVALID_CREDENTIAL: (
+            "invalid credential, access_token is invalid or not latest, could get access_token by "
+            "getStableAccessToken, more details at https://mmbizurl.cn/s/JtxxFh33r"
+        ),
         INVALID_GRANT_TYPE: "invalid grant_type",
+        INVALID_OPENID: "invalid openid",
         INVALID_APPID: "invalid appid",
-        40014: "invalid access_token",
+        INVALID_ACCESS_TOKEN: "invalid access_token",
         INVALID_CODE: "invalid code",
         INVALID_URL: "invalid url",
         INVALID_SECRET: "invalid appsecret",
@@ -32,14 +47,31 @@ ERRMSGS: Final[Mapping[int, str]] = MappingProxyType(
         40164: "invalid ip 127.0.0.1 ipv6 ::ffff:127.0.0.1, not in whitelist",
         40226: "code blocked",
         40243: "appsecret frozen",
-        41001: "access_token missing",
+        ACCESS_TOKEN_MISSING: "access_token missing",
         APPID_MISSING: "appid missing",
         SECRET_MISSING: "appsecret missing",
         CODE_MISSING: "missing code",
-        42001: "access_token expired",
+        ACCESS_TOKEN_EXPIRED: "access_token expired",
+        42003: "code expired",
+        GET_REQUIRED: "require GET method",
+        POST_REQUIRED: "require POST method",
+        EMPTY_POST_DATA: "empty post data",
         45009: "reach max api daily quota limit",
         # The double spaces are WeChat's.
         45011: "api minute-quota reach limit  mustslower  retry next minute",
+        DATA_FORMAT: "data format error",
+        48001: "api unauthorized",
+        87007: "session_key not existed or expired",
+        INVALID_SIG_METHOD: "invalid sig_method",
+        INVALID_SIGNATURE: "invalid signature",
     }
 )
 UNKNOWN_ERRMSG: Final = "unknown error"
+
+
+class ApiError(Exception):
+    """Raised if WeChat would answer with `errcode` instead of doing what it was asked."""
+
+    def __init__(self, errcode: int) -> None:
+        super().__init__(errcode)
+        self.errcode = errcode

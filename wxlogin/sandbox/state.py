@@ -1,4 +1,4 @@
-"""What the imitation knows: apps, users, codes, the faults it was told to show, and the calls it got.
+"""What the imitation knows: apps, users, codes, keys, tokens, the faults to show, and the calls it got.
 
 Pure apart from the clock and the random numbers; one lock makes every method atomic, so that of twenty
 threads exchanging one code exactly one succeeds.
@@ -16,21 +16,28 @@ from threading import Lock
 from types import MappingProxyType
 from typing import Final
 
-from wxlogin.sandbox.errcodes import CODE_USED, INVALID_APPID, INVALID_CODE, INVALID_SECRET
+from wxlogin.sandbox.crypto import sign_message
+from wxlogin.sandbox.errcodes import (
+    CODE_USED,
+    INVALID_APPID,
+    INVALID_CODE,
+    INVALID_OPENID,
+    INVALID_SECRET,
+    INVALID_SIG_METHOD,
+    INVALID_SIGNATURE,
+    ApiError,
+)
+from wxlogin.sandbox.tokens import AccessToken, AccessTokens
 
 DEFAULT_APPS: Final[Mapping[str, str]] = MappingProxyType({"wx4f4bc4dec97d474b": "sandbox-secret"})
 CODE_LIFETIME_SECONDS: Final = 300
+PHONE_CODE_LIFETIME_SECONDS: Final = 300
+DEFAULT_PHONE_NUMBER: Final = "13580006666"
+ENCRYPT_KEY_LIFETIME_SECONDS: Final = 3600
+ENCRYPT_KEYS_LISTED: Final = 3
 CODE_ALPHABET: Final = string.ascii_letters + string.digits
 MAX_CALLS: Final = 10_000
 MASKED_PARAMETERS: Final = frozenset({"secret", "access_token"})
-
-
-class ApiError(Exception):
-    """Raised if WeChat would answer with `errcode` instead of doing what it was asked."""
-
-    def __init__(self, errcode: int) -> None:
-        super().__init__(errcode)
-        self.errcode = errcode
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,46 @@ class IssuedCode:
     openid: str
     issued_at: float
     used: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedPhoneCode:
+    """What the button for a phone number gave a user, or nobody in particular if `openid` is None."""
+
+    code: str = field(repr=False)
+    appid: str
+    openid: str | None
+    phone_number: str = field(repr=False)
+    issued_at: float
+    used: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptKey:
+    """What a user's mini-program encrypts its own traffic with."""
+
+    key: str = field(repr=False)
+    iv: str = field(repr=False)
+    version: int
+    created_at: float
+
+    @property
+    def ends_at(self) -> float:
+        return self.created_at + ENCRYPT_KEY_LIFETIME_SECONDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedCall:
+    """A call about a user, and the proof that the caller has the `session_key`: a signature of `message`.
+
+    https://developers.weixin.qq.com/miniprogram/dev/server/API/user-login/api_checksessionkey.html
+    """
+
+    appid: str
+    openid: str
+    signature: str = field(repr=False)
+    sig_method: str
+    message: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +153,9 @@ class SandboxState:
         self._lock = Lock()
         self._users: dict[tuple[str, str], User] = {}
         self._codes: dict[str, IssuedCode] = {}
+        self._phone_codes: dict[str, IssuedPhoneCode] = {}
+        self._encrypt_keys: dict[tuple[str, str], list[EncryptKey]] = {}
+        self._tokens = AccessTokens()
         self._faults: dict[str, deque[Fault]] = {}
         self._calls: dict[int, Call] = {}
         self._calls_noted = 0
@@ -117,6 +167,12 @@ class SandboxState:
         if not hmac.compare_digest(secret.encode(), self.apps[appid].encode()):
             raise ApiError(INVALID_SECRET)
 
+    def _known_appid(self, appid: str | None) -> str:
+        appid = next(iter(self.apps)) if appid is None else appid
+        if appid not in self.apps:
+            raise ApiError(INVALID_APPID)
+        return appid
+
     def issue_code(
         self, *, appid: str | None = None, openid: str | None = None, unionid: str | None = None
     ) -> IssuedCode:
@@ -124,9 +180,7 @@ class SandboxState:
 
         https://developers.weixin.qq.com/miniprogram/dev/api/open-api/login/wx.login.html
         """
-        appid = next(iter(self.apps)) if appid is None else appid
-        if appid not in self.apps:
-            raise ApiError(INVALID_APPID)
+        appid = self._known_appid(appid)
         openid = openid or new_openid()
         with self._lock:
             now = self.clock()
@@ -164,6 +218,108 @@ class SandboxState:
         expired = self.clock() - issued.issued_at >= CODE_LIFETIME_SECONDS
         if expired or issued.appid != appid:
             raise ApiError(INVALID_CODE)
+
+    def find_user(self, *, appid: str | None = None, openid: str) -> User:
+        """Return who `openid` is to the app, or raise `ApiError`."""
+        appid = self._known_appid(appid)
+        with self._lock:
+            return self._known_user(appid, openid)
+
+    def _known_user(self, appid: str, openid: str) -> User:
+        user = self._users.get((appid, openid))
+        if user is None:
+            raise ApiError(INVALID_OPENID)
+        return user
+
+    def authenticate_user(self, call: SignedCall) -> None:
+        """Raise `ApiError` unless the call is signed with its user's live key."""
+        with self._lock:
+            self._signer(call)
+
+    def reset_session_key(self, call: SignedCall) -> User:
+        """Replace the key that signed the call, or raise `ApiError`; the new one counts as old as that was."""
+        with self._lock:
+            user = replace(self._signer(call), session_key=new_session_key())
+            self._users[user.appid, user.openid] = user
+            return user
+
+    def encrypt_keys(self, call: SignedCall) -> list[EncryptKey]:
+        """Return the newest keys of the user who signed the call, newest first, or raise `ApiError`.
+
+        With no mini-program to ask for one, it is this that makes a new key where the last has ended.
+        """
+        with self._lock:
+            user = self._signer(call)
+            keys = self._encrypt_keys.setdefault((user.appid, user.openid), [])
+            now = self.clock()
+            if not keys or now >= keys[0].ends_at:
+                version = keys[0].version + 1 if keys else 1
+                keys.insert(0, EncryptKey(new_session_key(), secrets.token_hex(8), version, now))
+            del keys[ENCRYPT_KEYS_LISTED:]
+            return list(keys)
+
+    def _signer(self, call: SignedCall) -> User:
+        user = self._known_user(call.appid, call.openid)
+        if call.sig_method != "hmac_sha256":
+            raise ApiError(INVALID_SIG_METHOD)
+        signature = sign_message(call.message, session_key=user.session_key)
+        if not hmac.compare_digest(call.signature.lower().encode(), signature.encode()):
+            raise ApiError(INVALID_SIGNATURE)
+        return user
+
+    def issue_phone_code(
+        self, *, appid: str | None = None, openid: str | None = None, phone_number: str | None = None
+    ) -> IssuedPhoneCode:
+        """Do what the button for a phone number does.
+
+        https://developers.weixin.qq.com/miniprogram/dev/framework/open-ability/getPhoneNumber.html
+        """
+        appid = self._known_appid(appid)
+        phone_number = phone_number or DEFAULT_PHONE_NUMBER
+        with self._lock:
+            issued = IssuedPhoneCode(secrets.token_hex(32), appid, openid, phone_number, self.clock())
+            self._phone_codes[issued.code] = issued
+        return issued
+
+    def exchange_phone_code(self, code: str, appid: str, *, openid: str | None = None) -> IssuedPhoneCode:
+        """Return what the code stands for, or raise `ApiError`; in either case the code is spent."""
+        with self._lock:
+            issued = self._phone_codes.get(code)
+            if issued is None:
+                raise ApiError(INVALID_CODE)
+            self._phone_codes[code] = replace(issued, used=True)
+            self._check_phone_code(issued, appid, openid=openid)
+            return issued
+
+    def _check_phone_code(self, issued: IssuedPhoneCode, appid: str, *, openid: str | None) -> None:
+        expired = self.clock() - issued.issued_at >= PHONE_CODE_LIFETIME_SECONDS
+        if issued.used or expired:
+            raise ApiError(INVALID_CODE)
+        if issued.appid != appid:
+            raise ApiError(INVALID_APPID)
+        if openid and issued.openid and issued.openid != openid:
+            raise ApiError(INVALID_CODE)
+
+    def fetch_token(self, appid: str) -> AccessToken:
+        """Return a new access_token, which takes the place of the one before."""
+        with self._lock:
+            return self._tokens.fetch(appid, now=self.clock())
+
+    def fetch_stable_token(self, appid: str, *, force_refresh: bool = False) -> AccessToken:
+        """Return the app's stable access_token, which `fetch_token` leaves alone."""
+        with self._lock:
+            return self._tokens.fetch_stable(appid, force_refresh=force_refresh, now=self.clock())
+
+    def appid_of_token(self, access_token: str) -> str:
+        """Return the app that may call with this token, or raise `ApiError`."""
+        with self._lock:
+            return self._tokens.appid_of(access_token, now=self.clock())
+
+    def end_tokens(self, *, appid: str | None = None, ended_as: int) -> int:
+        """End an app's access_tokens, so that calls with them get the errcode `ended_as`; return their number."""
+        appid = self._known_appid(appid)
+        with self._lock:
+            return self._tokens.end(appid, ended_as=ended_as, now=self.clock())
 
     def arm_fault(self, fault: Fault) -> None:
         """Show `fault` to the next calls of its path, after the faults that path still has to show."""
@@ -205,6 +361,9 @@ class SandboxState:
         with self._lock:
             self._users.clear()
             self._codes.clear()
+            self._phone_codes.clear()
+            self._encrypt_keys.clear()
+            self._tokens = AccessTokens()
             self._faults.clear()
             self._calls.clear()
 
