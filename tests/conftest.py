@@ -13,8 +13,7 @@ from flask import Flask
 from redis import Redis
 
 from tests.drivers import MiniProgram, Sandbox, Send, in_process
-from tests.servers import RedisServer, redis_server, sandbox_server
-from wxlogin import redis_guard
+from tests.servers import RedisServer, connected, redis_server, sandbox_server
 from wxlogin.app import create_app
 from wxlogin.services import Services
 from wxlogin.settings import Settings, load
@@ -52,7 +51,7 @@ def the_redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis
 
 @pytest.fixture
 def real_redis(the_redis_server: RedisServer) -> Iterator[Redis]:
-    with redis_guard.connect(the_redis_server.url, connect_timeout_seconds=5, read_timeout_seconds=5) as client:
+    with connected(the_redis_server.url, timeout_seconds=5) as client:
         client.flushall()
         yield client
 

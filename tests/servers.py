@@ -18,6 +18,8 @@ import pytest
 import redis
 import requests
 
+from wxlogin.redis_clients import Client, ConnectionOptions, connect, parse_url
+from wxlogin.redis_guard import RedisGuard
 from wxlogin.sandbox.app import create_sandbox, make_sandbox_server
 from wxlogin.sandbox.state import DEFAULT_APPS, SandboxState
 
@@ -106,6 +108,19 @@ def redis_server(folder: Path, *, options: tuple[str, ...] = ()) -> Iterator[Red
         yield server
     finally:
         server.stop()
+
+
+def connected(url: str, *, timeout_seconds: float) -> redis.Redis:
+    """Return a client for one server, made as the service makes its own."""
+    options = ConnectionOptions(connect_timeout_seconds=timeout_seconds, read_timeout_seconds=timeout_seconds)
+    client = connect(parse_url(url), options)
+    assert isinstance(client, redis.Redis)
+    return client
+
+
+def guarded(client: Client) -> RedisGuard:
+    """Return the guard of a client that is there already."""
+    return RedisGuard(lambda: client)
 
 
 @contextlib.contextmanager

@@ -3,21 +3,42 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import re
 import shlex
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
+from redis import Redis
 
+from tests.conftest import APPID, environment
 from tests.drivers import MiniProgram, Sandbox, over_http
-from tests.servers import PATIENCE_SECONDS, PROJECT, clean_environment, free_port, is_up, wait_until
+from tests.servers import (
+    PATIENCE_SECONDS,
+    PROJECT,
+    RedisServer,
+    clean_environment,
+    free_port,
+    is_up,
+    wait_until,
+)
+from wxlogin import settings
 from wxlogin.cli import main
+from wxlogin.services import Services
+from wxlogin.sessions.record import SessionRecord, User
+from wxlogin.sessions.session_id import SessionId, hash_of
+from wxlogin.sessions.store import NotLoggedIn, SessionStore
+
+OPENID, SOMEBODYS_OPENID = "oOpenidOfTheFirstUser", "oOpenidOfTheOtherUser"
+SESSION_KEY = "tiihtNczf5v6AKRyjwEUhQ=="
 
 
 @contextlib.contextmanager
@@ -81,6 +102,15 @@ def test_dev_stops_cleanly_and_leaves_nothing_behind(tmp_path: Path, signal_: in
 
         assert (process.returncode, "Traceback" in rest) == (0, False)
         assert not is_up(url)
+
+
+def test_dev_ends_with_the_service(tmp_path: Path) -> None:
+    with dev(tmp_path) as (process, _, _):
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+
+        os.kill(int(children[0]), signal.SIGTERM)
+
+        assert process.wait(PATIENCE_SECONDS) == 0
 
 
 def test_dev_reloads_when_a_file_changes(tmp_path: Path) -> None:
@@ -181,7 +211,19 @@ def _printed(capsys: pytest.CaptureFixture[str], command: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "nothing", "dev --port 0", "dev --port 65536", "dev --port x", "sandbox --app x"]
+    "command",
+    [
+        "",
+        "nothing",
+        "dev --port 0",
+        "dev --port 65536",
+        "dev --port x",
+        "sandbox --app x",
+        "sessions",
+        "sessions list",
+        "sessions revoke",
+        "sessions end --openid x",
+    ],
 )
 def test_a_wrong_command_is_explained(capsys: pytest.CaptureFixture[str], command: str) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -191,10 +233,245 @@ def test_a_wrong_command_is_explained(capsys: pytest.CaptureFixture[str], comman
     assert "usage: wxlogin" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["--help", "dev --help", "sandbox --help", "keys --help", "keys new --help"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "--help",
+        "dev --help",
+        "sandbox --help",
+        "sessions --help",
+        "sessions list --help",
+        "sessions revoke --help",
+        "keys --help",
+        "keys new --help",
+    ],
+)
 def test_every_command_has_a_help_text(capsys: pytest.CaptureFixture[str], command: str) -> None:
     with pytest.raises(SystemExit) as caught:
         main(shlex.split(command))
 
     assert caught.value.code == 0
     assert "usage: wxlogin" in capsys.readouterr().out
+
+
+# operators
+
+
+@pytest.fixture
+def surroundings(
+    the_redis_server: RedisServer, real_redis: Redis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> dict[str, str]:
+    """What the service and the command line are told by the environment, which this process has as well."""
+    told = {
+        **environment(redis_url=the_redis_server.url, wechat_api_url="http://127.0.0.1:9"),
+        "WXLOGIN_REDIS_CONNECT_TIMEOUT_SECONDS": "5",
+        "WXLOGIN_REDIS_READ_TIMEOUT_SECONDS": "5",
+    }
+    monkeypatch.chdir(tmp_path)
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    return told
+
+
+@pytest.fixture
+def store(surroundings: dict[str, str], logging_as_it_was: None) -> SessionStore:
+    """The sessions of the service that is told the same as the command line."""
+    return Services.build(settings.load()).sessions
+
+
+def log_in(store: SessionStore, openid: str = OPENID, *, ago: int = 0, user_agent: str = "a phone") -> SessionId:
+    now = store.now()
+    record = SessionRecord(
+        user=User(APPID, openid),
+        session_key=SESSION_KEY,
+        created_at=now - ago,
+        last_seen_at=now - ago // 2,
+        user_agent=user_agent,
+    )
+    return store.create(record).session_id
+
+
+def is_logged_in(store: SessionStore, session_id: SessionId) -> bool:
+    try:
+        return bool(store.load(session_id))
+    except NotLoggedIn:
+        return False
+
+
+def times_of(store: SessionStore, session_id: SessionId) -> list[str]:
+    """Return when a session was made and last seen, in UTC."""
+    record = store.load(session_id).record
+    times = (record.created_at, record.last_seen_at)
+    return [time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(seconds)) for seconds in times]
+
+
+def test_sessions_list_prints_a_line_for_each_session_of_a_user_and_counts_them(
+    capsys: pytest.CaptureFixture[str], store: SessionStore
+) -> None:
+    phone = log_in(store, ago=7200)
+    tablet = log_in(store, user_agent="a tablet")
+    log_in(store, SOMEBODYS_OPENID)
+
+    printed = _printed(capsys, f"sessions list --openid {OPENID}").splitlines()
+
+    assert sorted(printed) == sorted(
+        [
+            " ".join([phone.field, *times_of(store, phone), "a phone"]),
+            " ".join([tablet.field, *times_of(store, tablet), "a tablet"]),
+            "2 sessions",
+        ]
+    )
+    assert printed[-1] == "2 sessions"
+
+
+@pytest.mark.parametrize(("logins", "expected"), [(0, "0 sessions"), (1, "1 session"), (2, "2 sessions")])
+def test_sessions_list_counts_in_english(
+    capsys: pytest.CaptureFixture[str], store: SessionStore, logins: int, expected: str
+) -> None:
+    for _ in range(logins):
+        log_in(store)
+
+    assert _printed(capsys, f"sessions list --openid {OPENID}").splitlines()[-1] == expected
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "expected"),
+    [("\x1b[2Jclears", "?[2Jclears"), ("two\nlines", "two?lines"), ("\x9b1m", "?1m"), ("微信", "??"), ("", "")],
+)
+def test_sessions_list_prints_nothing_that_steers_the_terminal(
+    capsys: pytest.CaptureFixture[str], store: SessionStore, user_agent: str, expected: str
+) -> None:
+    log_in(store, user_agent=user_agent)
+
+    line, _ = _printed(capsys, f"sessions list --openid {OPENID}").splitlines()
+
+    assert line.split(" ", 3)[3] == expected
+
+
+def test_sessions_list_ends_nothing(capsys: pytest.CaptureFixture[str], store: SessionStore) -> None:
+    session_id = log_in(store)
+
+    _printed(capsys, f"sessions list --openid {OPENID}")
+
+    assert is_logged_in(store, session_id)
+
+
+@pytest.mark.parametrize(
+    ("logins", "expected"), [(0, "ended 0 sessions\n"), (1, "ended 1 session\n"), (3, "ended 3 sessions\n")]
+)
+def test_sessions_revoke_ends_all_sessions_of_a_user_and_counts_them(
+    capsys: pytest.CaptureFixture[str], store: SessionStore, logins: int, expected: str
+) -> None:
+    ended = [log_in(store) for _ in range(logins)]
+    untouched = log_in(store, SOMEBODYS_OPENID)
+
+    assert _printed(capsys, f"sessions revoke --openid {OPENID}") == expected
+
+    assert not any(is_logged_in(store, session_id) for session_id in ended)
+    assert is_logged_in(store, untouched)
+
+
+@pytest.mark.parametrize("command", ["list", "revoke"])
+def test_our_appid_may_be_given(capsys: pytest.CaptureFixture[str], store: SessionStore, command: str) -> None:
+    log_in(store)
+
+    assert "1 session" in _printed(capsys, f"sessions {command} --openid {OPENID} --appid {APPID}")
+
+
+@pytest.mark.parametrize(("command", "action", "sessions"), [("list", "listed", 2), ("revoke", "ended all", 2)])
+@pytest.mark.parametrize("level", ["DEBUG", "ERROR"])
+def test_what_an_operator_does_is_logged_whatever_the_level(
+    capsys: pytest.CaptureFixture[str],
+    store: SessionStore,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    action: str,
+    sessions: int,
+    level: str,
+) -> None:
+    monkeypatch.setenv("WXLOGIN_LOG_LEVEL", level)
+    ids = [log_in(store) for _ in range(2)]
+
+    assert main(["sessions", command, "--openid", OPENID]) == 0
+
+    written = capsys.readouterr().err
+    [line] = [line for line in map(json.loads, written.splitlines()) if line["logger"] == "wxlogin.audit"]
+    assert {name: line[name] for name in ("message", "operator", "user_hash", "sessions")} == {
+        "message": f"audit: {action}",
+        "operator": f"command line of uid {os.getuid()}",
+        "user_hash": hash_of(User(APPID, OPENID)),
+        "sessions": sessions,
+    }
+    assert [secret for secret in (OPENID, SESSION_KEY, *(each.random for each in ids)) if secret in written] == []
+
+
+@pytest.mark.parametrize("command", ["list", "revoke"])
+def test_an_appid_that_is_not_ours_is_refused(
+    capsys: pytest.CaptureFixture[str], store: SessionStore, command: str
+) -> None:
+    session_id = log_in(store)
+
+    status = main(["sessions", command, "--openid", OPENID, "--appid", "wx0000000000000000"])
+
+    printed = capsys.readouterr()
+    assert status == 1
+    assert (printed.out, printed.err) == ("", "wxlogin: --appid is not one of this service's mini-programs\n")
+    assert is_logged_in(store, session_id)
+
+
+@pytest.mark.parametrize("command", ["list", "revoke"])
+def test_operators_are_told_in_one_line_that_redis_is_gone(
+    capsys: pytest.CaptureFixture[str], store: SessionStore, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("WXLOGIN_REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
+
+    status = main(["sessions", command, "--openid", OPENID])
+
+    printed = capsys.readouterr()
+    *logged, said = printed.err.splitlines()
+    assert (status, printed.out) == (1, "")
+    assert said == "wxlogin: Redis does not serve us (ConnectionError)"
+    assert {json.loads(line)["logger"] for line in logged} == {"wxlogin.redis_guard"}
+
+
+@pytest.mark.parametrize("command", ["list", "revoke"])
+def test_operators_are_told_what_is_wrong_with_the_settings(
+    capsys: pytest.CaptureFixture[str], store: SessionStore, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.delenv("WXLOGIN_SECRET_KEYS")
+    monkeypatch.delenv("WXLOGIN_APPID")
+
+    status = main(["sessions", command, "--openid", OPENID])
+
+    printed = capsys.readouterr()
+    assert (status, printed.out) == (1, "")
+    assert printed.err.startswith("wxlogin: the settings are not usable:\n  WXLOGIN_APPID: Not set.")
+    assert "WXLOGIN_SECRET_KEYS: Not set." in printed.err
+
+
+def test_sessions_are_listed_and_revoked_from_a_shell(
+    store: SessionStore, surroundings: dict[str, str], tmp_path: Path
+) -> None:
+    session_id = log_in(store)
+    times = times_of(store, session_id)
+    in_shanghai = {**surroundings, "TZ": "CST-8"}
+
+    listed, revoked, empty = (
+        _ran(command, "--openid", OPENID, folder=tmp_path, **in_shanghai) for command in ("list", "revoke", "list")
+    )
+
+    assert listed.stdout == " ".join([session_id.field, *times, "a phone"]) + "\n1 session\n"
+    assert revoked.stdout == "ended 1 session\n"
+    assert empty.stdout == "0 sessions\n"
+
+
+def _ran(command: str, *arguments: str, folder: Path, **environment_: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "wxlogin", "sessions", command, *arguments],
+        cwd=folder,
+        env=clean_environment({"PYTHONPATH": str(PROJECT), **environment_}),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_SECONDS,
+    )

@@ -68,4 +68,6 @@ def _shown(name: str, defaults: Settings) -> str:
     if name in {"appid", "app_secret", "secret_keys"}:
         return "needed"
     value = getattr(defaults, name)
+    if value == "":
+        return "nothing"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from redis import Redis, RedisError
 
-from tests.servers import RedisServer, free_port, monitored, redis_server, wait_until
-from wxlogin import redis_guard
+from tests.servers import RedisServer, connected, free_port, guarded, monitored, redis_server, wait_until
 from wxlogin.health import StoreHealth
 from wxlogin.redis_guard import StoreUnavailable
 
@@ -30,13 +29,13 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def client(server: RedisServer) -> Iterator[Redis]:
-    with redis_guard.connect(server.url, connect_timeout_seconds=0.2, read_timeout_seconds=0.2) as client:
+    with connected(server.url, timeout_seconds=0.2) as client:
         yield client
 
 
 @pytest.fixture
 def health(client: Redis) -> StoreHealth:
-    return StoreHealth(client)
+    return StoreHealth(guarded(client))
 
 
 def passes(check: Check, health: StoreHealth) -> bool:
@@ -53,17 +52,17 @@ def passes(check: Check, health: StoreHealth) -> bool:
 
 @any_check
 def test_a_redis_that_serves_passes(any_redis: Redis, check: Check) -> None:
-    assert passes(check, StoreHealth(any_redis))
+    assert passes(check, StoreHealth(guarded(any_redis)))
 
 
 def test_reading_leaves_nothing_behind(any_redis: Redis) -> None:
-    StoreHealth(any_redis).check_readable()
+    StoreHealth(guarded(any_redis)).check_readable()
 
     assert any_redis.keys() == []
 
 
 def test_writing_leaves_a_key_behind_for_a_minute(any_redis: Redis) -> None:
-    StoreHealth(any_redis).check_writable()
+    StoreHealth(guarded(any_redis)).check_writable()
 
     assert any_redis.keys() == [b"wxlogin:health"]
     assert 0 < any_redis.ttl("wxlogin:health") <= 60
@@ -142,8 +141,8 @@ def test_a_redis_that_can_not_save_is_readable_and_not_writable_whatever_ping_sa
 def test_a_key_of_another_type_is_in_nobodys_way(any_redis: Redis) -> None:
     any_redis.lpush("wxlogin:health", "planted")
 
-    assert passes(StoreHealth.check_readable, StoreHealth(any_redis))
-    assert passes(StoreHealth.check_writable, StoreHealth(any_redis))
+    assert passes(StoreHealth.check_readable, StoreHealth(guarded(any_redis)))
+    assert passes(StoreHealth.check_writable, StoreHealth(guarded(any_redis)))
 
 
 @any_check

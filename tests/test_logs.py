@@ -57,6 +57,28 @@ def test_less_than_the_level_is_not_logged(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Invalid HTTP request line: 'GET /getOpenid?url=https://x?secret=canary'",
+        "Invalid HTTP Header: 'sessionid canary'",
+        "Invalid HTTP header name: 'sessionid=canary'",
+        "Invalid Header sessionid: canary",
+    ],
+)
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_what_gunicorn_cannot_read_is_not_quoted(
+    capsys: pytest.CaptureFixture[str], address: str, line: str
+) -> None:
+    logs.configure(level="INFO", style="text")
+
+    logging.getLogger("gunicorn.error").warning(f"Invalid request from ip={address}: {line}")
+
+    written = capsys.readouterr().err
+    assert f"Invalid request from ip={address}: Invalid" in written
+    assert "canary" not in written
+
+
 def test_gunicorns_request_lines_lose_their_queries(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(level="INFO", style="text")
 

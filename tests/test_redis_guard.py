@@ -9,24 +9,27 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
+from fakeredis import FakeRedis
 from redis import Redis, RedisError, ResponseError
 from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from tests.servers import RedisServer, free_port, redis_server, wait_until
-from wxlogin import redis_guard
+from tests.servers import RedisServer, connected, free_port, guarded, redis_server, wait_until
 from wxlogin.redis_guard import StoreUnavailable
 
 GENEROUS_SECONDS = 1.0
+
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
 def client_of(url: str) -> Iterator[Redis]:
     """Connect with the timeouts of production."""
-    with redis_guard.connect(url, connect_timeout_seconds=0.2, read_timeout_seconds=0.2) as client:
+    with connected(url, timeout_seconds=0.2) as client:
         yield client
 
 
@@ -43,12 +46,17 @@ def client(server: RedisServer) -> Iterator[Redis]:
         yield client
 
 
+def call(work: Callable[[], T], *, repeatable: bool) -> T:
+    """Do some work behind a guard whose fuse is new."""
+    return guarded(FakeRedis()).call(lambda _: work(), key="key", repeatable=repeatable)
+
+
 def read(client: Redis) -> object:
-    return redis_guard.call(lambda: client.get("name"), repeatable=True)
+    return call(lambda: client.get("name"), repeatable=True)
 
 
 def write(client: Redis) -> object:
-    return redis_guard.call(lambda: client.set("name", "value"), repeatable=True)
+    return call(lambda: client.set("name", "value"), repeatable=True)
 
 
 reading_or_writing = pytest.mark.parametrize("work", [read, write])
@@ -262,13 +270,13 @@ def test_a_restart_between_two_calls_is_not_noticed_by_what_may_not_be_repeated(
     server.stop()
     server.start()
 
-    assert redis_guard.call(lambda: client.incr("count"), repeatable=False) == 1
+    assert call(lambda: client.incr("count"), repeatable=False) == 1
 
 
 def test_after_a_freeze_the_same_client_gets_its_own_answers(server: RedisServer, client: Redis) -> None:
     write(client)
     server.freeze()
-    seconds_to_fail(lambda: redis_guard.call(lambda: client.echo("an answer that comes late"), repeatable=True))
+    seconds_to_fail(lambda: call(lambda: client.echo("an answer that comes late"), repeatable=True))
 
     server.thaw()
 
@@ -300,7 +308,7 @@ ANSWERED = [ResponseError("planted"), ReadOnlyError("planted"), OutOfMemoryError
 def test_what_is_answered_is_done_once(repeatable: bool) -> None:
     work = Work()
 
-    assert redis_guard.call(work, repeatable=repeatable) == "answer"
+    assert call(work, repeatable=repeatable) == "answer"
 
     assert work.times_done == 1
 
@@ -309,7 +317,7 @@ def test_what_is_answered_is_done_once(repeatable: bool) -> None:
 def test_what_is_repeatable_is_done_again_if_it_went_unanswered(failure: Exception) -> None:
     work = Work(failure)
 
-    assert redis_guard.call(work, repeatable=True) == "answer"
+    assert call(work, repeatable=True) == "answer"
 
     assert work.times_done == 2
 
@@ -319,7 +327,7 @@ def test_what_is_repeatable_is_not_done_a_third_time(failure: Exception) -> None
     work = Work(failure, failure)
 
     with pytest.raises(StoreUnavailable):
-        redis_guard.call(work, repeatable=True)
+        call(work, repeatable=True)
 
     assert work.times_done == 2
 
@@ -329,7 +337,7 @@ def test_what_redis_refused_is_not_done_again(failure: Exception) -> None:
     work = Work(failure)
 
     with pytest.raises(StoreUnavailable):
-        redis_guard.call(work, repeatable=True)
+        call(work, repeatable=True)
 
     assert work.times_done == 1
 
@@ -339,7 +347,7 @@ def test_what_is_not_repeatable_is_never_done_again(failure: Exception) -> None:
     work = Work(failure)
 
     with pytest.raises(StoreUnavailable):
-        redis_guard.call(work, repeatable=False)
+        call(work, repeatable=False)
 
     assert work.times_done == 1
 
@@ -347,7 +355,7 @@ def test_what_is_not_repeatable_is_never_done_again(failure: Exception) -> None:
 @pytest.mark.parametrize(("repeatable", "times"), [(True, 2), (False, 1)])
 def test_redis_py_repeats_nothing_of_its_own(repeatable: bool, times: int) -> None:
     with a_server_that_answers(None) as (port, requests), client_of(f"redis://127.0.0.1:{port}/0") as client:
-        seconds_to_fail(lambda: redis_guard.call(lambda: client.incr("count"), repeatable=repeatable))
+        seconds_to_fail(lambda: call(lambda: client.incr("count"), repeatable=repeatable))
 
     assert len(requests) == times
 
@@ -357,7 +365,7 @@ def test_a_mistake_of_ours_is_not_taken_for_redis_trouble(repeatable: bool) -> N
     work = Work(ValueError("a mistake"))
 
     with pytest.raises(ValueError, match="a mistake"):
-        redis_guard.call(work, repeatable=repeatable)
+        call(work, repeatable=repeatable)
 
     assert work.times_done == 1
 
@@ -371,7 +379,7 @@ def test_a_failure_is_logged_once_without_what_the_command_was_about(
     caplog.set_level(logging.DEBUG, "wxlogin")
 
     with pytest.raises(StoreUnavailable) as caught:
-        redis_guard.call(lambda: client.eval("return redis.error_reply(ARGV[1])", 0, "planted"), repeatable=True)
+        call(lambda: client.eval("return redis.error_reply(ARGV[1])", 0, "planted"), repeatable=True)
 
     assert "planted" in str(caught.value.__cause__)  # Redis itself quotes its arguments
     assert "planted" not in str(caught.value) + caplog.text
@@ -381,6 +389,6 @@ def test_a_failure_is_logged_once_without_what_the_command_was_about(
 def test_what_went_well_in_the_end_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "wxlogin")
 
-    redis_guard.call(Work(RedisTimeoutError()), repeatable=True)
+    call(Work(RedisTimeoutError()), repeatable=True)
 
     assert caplog.messages == []

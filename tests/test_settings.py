@@ -125,6 +125,13 @@ def test_a_bad_value_is_refused_without_quoting_it(monkeypatch: pytest.MonkeyPat
     assert "canary" not in problem
 
 
+def test_a_variable_without_a_value_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WXLOGIN_LOG_LEVEL", "")
+    monkeypatch.setenv("WXLOGIN_SESSION_IDLE_SECONDS", "")
+
+    assert (settings.load().log_level, settings.load().session_idle_seconds) == ("INFO", 604800)
+
+
 def test_an_idle_clock_that_outlasts_the_other_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WXLOGIN_SESSION_MAX_SECONDS", "60")
 

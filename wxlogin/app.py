@@ -7,14 +7,14 @@ import logging
 from flask import Flask
 
 from wxlogin import logs, settings
-from wxlogin.routes import auth_request, envelope, errors, legacy, login, operations, session
+from wxlogin.routes import admin, auth_request, envelope, errors, legacy, login, operations, session
 from wxlogin.services import Services
 from wxlogin.sessions.interface import SessionInterface
 from wxlogin.sessions.transport import COOKIE_NAME
 
 logger = logging.getLogger(__name__)
 
-_BLUEPRINTS = (login, legacy, session, auth_request, operations)
+_BLUEPRINTS = (login, legacy, session, auth_request, admin, operations)
 
 
 def create_app(services: Services) -> Flask:
@@ -40,7 +40,10 @@ def from_environment() -> Flask:
         logger.warning("%s is not a setting of this service: is it misspelt?", name)
     if settings.exposes_secret(chosen):
         logger.warning("WXLOGIN_WECHAT_API_URL is plain http: the app secret can be read on its way")
-    return create_app(Services.build(chosen))
+    services = Services.build(chosen)
+    if chosen.redis_url != "memory://":
+        services.health.warn_of_eviction()
+    return create_app(services)
 
 
 def _config(chosen: settings.Settings) -> dict[str, object]:

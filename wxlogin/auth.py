@@ -14,7 +14,6 @@ from wxlogin.redis_guard import StoreUnavailable
 from wxlogin.services import Services
 from wxlogin.sessions.interface import Session
 from wxlogin.sessions.record import SessionRecord, User
-from wxlogin.wechat.client import WeChatClient
 
 CODE_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
 
@@ -35,11 +34,11 @@ def current_session() -> Session:
 def log_in(code: str, *, appid: str | None) -> Session:
     """Exchange ``code`` and start a session for its user; the session that the request came with ends.
 
-    Raises `BadRequest` if the code or the AppID can't be right, `WeChatError` if WeChat does not give a user,
+    Raises `BadRequest` if the code can't be one, `UnknownApp`, `WeChatError` if WeChat does not give a user,
     `StoreUnavailable` before the code is spent and `LoginLost` after.
     """
     services = Services.of(current_app)
-    client = _client_for(appid, services)
+    client = services.client_for(appid)
     if not CODE_PATTERN.match(code):
         raise BadRequest("code: has to be what wx.login() gave, 1 to 128 letters, digits, _ and -.")
     services.health.check_writable()
@@ -62,13 +61,6 @@ def identify(appids: Collection[str] = ()) -> SessionRecord:
     if appids and record.user.appid not in appids:
         raise WrongApp
     return record
-
-
-def _client_for(appid: str | None, services: Services) -> WeChatClient:
-    client = services.wechat.get(appid or services.settings.appid)
-    if client is None:
-        raise BadRequest("appid: is not one of this service's mini-programs.")
-    return client
 
 
 def _start_session(user: User, session_key: str) -> Session:

@@ -1,9 +1,10 @@
-"""The command line: ``wxlogin dev``, ``wxlogin sandbox``, ``wxlogin keys new``."""
+"""The command line: ``wxlogin dev``, ``sandbox``, ``sessions list``, ``sessions revoke``, ``keys new``."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import datetime as dt
 import os
 import secrets
 import signal
@@ -20,9 +21,11 @@ from typing import NoReturn
 
 from dotenv import dotenv_values
 
-from wxlogin import __version__, settings
+from wxlogin import __version__, audit, logs, settings
+from wxlogin.redis_guard import StoreUnavailable
 from wxlogin.sandbox.app import create_sandbox, make_sandbox_server
 from wxlogin.sandbox.state import DEFAULT_APPS, SandboxState
+from wxlogin.services import Services, UnknownApp
 
 HOST = "127.0.0.1"
 _START_SECONDS = 30
@@ -33,11 +36,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        status: int = options.run(options)
+        status: int = options.run(options) or 0
     except KeyboardInterrupt:
         return 0
     except (settings.InvalidSettings, CommandFailed) as error:
         print(f"wxlogin: {error}", file=sys.stderr)
+        return 1
+    except StoreUnavailable as error:
+        print(f"wxlogin: Redis does not serve us ({error})", file=sys.stderr)
         return 1
     return status
 
@@ -58,16 +64,38 @@ def dev(options: argparse.Namespace) -> int:
         _service(options.port) as service,
     ):
         _wait_until_ready(service, service_url)
-        print(_BANNER.format(service=service_url, sandbox=sandbox_url, appid=chosen.appid), flush=True)
+        sessions = _IN_MEMORY if chosen.redis_url == "memory://" else _IN_REDIS
+        words = {"service": service_url, "sandbox": sandbox_url, "appid": chosen.appid, "sessions": sessions}
+        print(_BANNER.format(**words), flush=True)
         return service.wait()
 
 
-def sandbox(options: argparse.Namespace) -> int:
+def sandbox(options: argparse.Namespace) -> None:
     """Run the imitation of WeChat's API until Ctrl-C."""
     apps: Mapping[str, str] = dict(options.app) if options.app else DEFAULT_APPS
     with _sandbox(apps, host=options.host, port=options.port, option="--port") as thread:
         print(f"sandbox  http://{options.host}:{options.port}  knows {', '.join(apps)}", flush=True)
         thread.join()
+
+
+def list_sessions(options: argparse.Namespace) -> int:
+    """Print a user's sessions, the newest first."""
+    services, user_hash = _services_and_user(options)
+    sessions = services.sessions.list(user_hash)
+    for each in sessions:
+        record = each.record
+        print(each.handle, _time(record.created_at), _time(record.last_seen_at), _plain(record.user_agent))
+    print(f"{len(sessions)} sessions" if len(sessions) != 1 else "1 session")
+    _note("listed", user_hash, len(sessions))
+    return 0
+
+
+def revoke_sessions(options: argparse.Namespace) -> int:
+    """End all of a user's sessions."""
+    services, user_hash = _services_and_user(options)
+    ended = services.sessions.delete_all(user_hash)
+    print(f"ended {ended} sessions" if ended != 1 else "ended 1 session")
+    _note("ended all", user_hash, ended)
     return 0
 
 
@@ -84,7 +112,10 @@ sandbox  {sandbox}  imitates api.weixin.qq.com for {appid}
 Log in:
   curl -i -d "code=$(curl -s -X POST {sandbox}/_sandbox/codes | cut -d'"' -f4)" {service}/login
 
-Sessions are in memory and end with this command. Ctrl-C stops it."""
+{sessions} Ctrl-C stops it."""
+
+_IN_MEMORY = "Sessions are in memory, and end with this command and at each change of the code."
+_IN_REDIS = "Sessions are in Redis."
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -105,6 +136,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=sandbox)
 
+    sessions = commands.add_parser("sessions", help="list or end a user's sessions")
+    sessions_commands = sessions.add_subparsers(required=True, metavar="list|revoke")
+    for name, run, words in (
+        ("list", list_sessions, "handle, made, last seen (UTC) and user agent of each session"),
+        ("revoke", revoke_sessions, "log a user out everywhere"),
+    ):
+        command = sessions_commands.add_parser(name, help=words, description=words)
+        command.add_argument("--openid", required=True, help="the user")
+        command.add_argument("--appid", help="of which mini-program, if there are several")
+        command.set_defaults(run=run)
+
     keys = commands.add_parser("keys", help="make secret keys").add_subparsers(required=True, metavar="new")
     keys.add_parser("new", help="print a fresh key for WXLOGIN_SECRET_KEYS").set_defaults(run=new_key)
     return parser
@@ -124,6 +166,29 @@ def _app(text: str) -> tuple[str, str]:
     return appid, secret
 
 
+def _services_and_user(options: argparse.Namespace) -> tuple[Services, str]:
+    chosen = settings.load()
+    logs.configure(level=chosen.log_level, style=chosen.log_format)
+    services = Services.build(chosen)
+    try:
+        return services, services.user_hash_of(options.openid, appid=options.appid)
+    except UnknownApp:
+        raise CommandFailed("--appid is not one of this service's mini-programs") from None
+
+
+def _note(action: str, user_hash: str, sessions: int) -> None:
+    audit.note(action, operator=f"command line of uid {os.getuid()}", user_hash=user_hash, sessions=sessions)
+
+
+def _time(seconds: int) -> str:
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%MZ")
+
+
+def _plain(text: str) -> str:
+    """Return ``text`` without what steers a terminal: anybody can put that into a user agent."""
+    return "".join(char if char.isascii() and char.isprintable() else "?" for char in text)
+
+
 def _fill_in_settings(sandbox_url: str) -> None:
     """Give the settings that are not chosen in the environment or in ``.env`` what development needs."""
     appid, secret = next(iter(DEFAULT_APPS.items()))
@@ -135,7 +200,8 @@ def _fill_in_settings(sandbox_url: str) -> None:
         "WXLOGIN_WECHAT_API_URL": sandbox_url,
         "WXLOGIN_LOG_FORMAT": "text",
     }
-    chosen = {name.removesuffix("_FILE") for name in (*dotenv_values(".env"), *os.environ)}
+    given = {**dotenv_values(".env"), **os.environ}
+    chosen = {name.removesuffix("_FILE") for name, value in given.items() if value}
     os.environ.update({name: value for name, value in needed.items() if name not in chosen})
 
 

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from redis import Redis
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any
 
-from wxlogin import redis_guard
+from redis import ResponseError
+from redis.cluster import RedisCluster
 
-_KEY = "wxlogin:health"
+from wxlogin.redis_guard import Client, RedisGuard, StoreUnavailable
+
 _SECONDS = 60
+
+_ONE_KEY = ("wxlogin:health",)
+
+# On different masters of a Cluster, as far as one can tell from slots: one of them down leaves most users served.
+_SPREAD_KEYS = ("wxlogin:health:45", "wxlogin:health:25", "wxlogin:health:11")
+
+
+logger = logging.getLogger(__name__)
 
 
 class StoreHealth:
@@ -15,13 +28,51 @@ class StoreHealth:
     succeeds where writes don't (a read-only replica, memory full). Both methods raise `StoreUnavailable`.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: RedisGuard, *, is_cluster: bool = False) -> None:
         self._redis = redis
+        self._keys = _SPREAD_KEYS if is_cluster else _ONE_KEY
 
     def check_readable(self) -> None:
-        """Return if sessions can be checked."""
-        redis_guard.call(lambda: self._redis.exists(_KEY), repeatable=True)
+        """Return if sessions can be checked, at least some of a Cluster's."""
+        self._ask(lambda client, key: client.exists(key))
 
     def check_writable(self) -> None:
-        """Return if sessions can be made."""
-        redis_guard.call(lambda: self._redis.set(_KEY, "1", ex=_SECONDS), repeatable=True)
+        """Return if sessions can be made, at least some of a Cluster's."""
+        self._ask(lambda client, key: client.set(key, "1", ex=_SECONDS))
+
+    def warn_of_eviction(self) -> None:
+        """Log a warning if Redis would throw sessions away for want of memory, as far as it can be asked."""
+        try:
+            policies = self._redis.call(_eviction_policies, key=self._keys[0], repeatable=True)
+        except StoreUnavailable:
+            return
+        for policy in policies - {"noeviction"}:
+            logger.warning(
+                "Redis has maxmemory-policy %s: when memory is short, sessions vanish. Set noeviction", policy
+            )
+
+    def _ask(self, question: Callable[[Client, str], object]) -> None:
+        *most, last = self._keys
+        for key in most:
+            with contextlib.suppress(StoreUnavailable):
+                return self._ask_about(key, question)
+        return self._ask_about(last, question)
+
+    def _ask_about(self, key: str, question: Callable[[Client, str], object]) -> None:
+        self._redis.call(lambda client: question(client, key), key=key, repeatable=True)
+
+
+def _eviction_policies(client: Client) -> set[str]:
+    """Return the policies of all servers; INFO tells them, too, where a managed Redis forbids CONFIG."""
+    try:
+        servers = [client.info("memory", **where) for where in _masters(client)]
+    except ResponseError:  # we may not ask, and need not
+        return set()
+    return {str(server.get("maxmemory_policy", "noeviction")) for server in servers}
+
+
+def _masters(client: Client) -> list[dict[str, Any]]:
+    """Return what to tell ``client`` to ask each master: a Cluster's would be asked one of them otherwise."""
+    if isinstance(client, RedisCluster):
+        return [{"target_nodes": node} for node in client.get_primaries()]  # type: ignore[no-untyped-call]
+    return [{}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from contextvars import ContextVar
 
@@ -10,6 +11,9 @@ from pythonjsonlogger.json import JsonFormatter
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the request that this context serves."""
+
+# How gunicorn says that it can't read a request; what follows is the line or the header.
+_REFUSAL = re.compile(r"Invalid request from ip=\S*: [A-Za-z ]*")
 
 _TEXT = "%(asctime)s %(levelname)-7s %(message)s"
 
@@ -20,7 +24,7 @@ def configure(*, level: str, style: str) -> None:
     handler.setFormatter(_json() if style == "json" else _Text(_TEXT))
     handler.addFilter(_add_request_id)
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    logging.getLogger("gunicorn.error").addFilter(_cut_queries)
+    logging.getLogger("gunicorn.error").addFilter(_cut_quotations)
 
 
 class _Text(logging.Formatter):
@@ -51,8 +55,10 @@ def _add_request_id(record: logging.LogRecord) -> bool:
     return True
 
 
-def _cut_queries(record: logging.LogRecord) -> bool:
-    """Drop the query from what gunicorn logs of a request: the old client's holds a secret and a code."""
-    if isinstance(record.args, tuple):
+def _cut_quotations(record: logging.LogRecord) -> bool:
+    """Drop what gunicorn quotes of a request: the old client's query holds a secret and a code, a header an id."""
+    if refusal := _REFUSAL.match(record.getMessage()):
+        record.msg, record.args = refusal[0], ()
+    elif isinstance(record.args, tuple):
         record.args = tuple(arg.partition("?")[0] if isinstance(arg, str) else arg for arg in record.args)
     return True

@@ -3,56 +3,114 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from redis import Redis, RedisError
-from redis.backoff import NoBackoff
+from redis import ReadOnlyError, Redis, RedisError
+from redis.cluster import RedisCluster
+from redis.exceptions import ClusterDownError, RedisClusterException
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
-from redis.retry import Retry
+
+from wxlogin.fuse import Fuse
 
 logger = logging.getLogger(__name__)
 
+Client = Redis | RedisCluster
 Answer = TypeVar("Answer")
 
 _UNANSWERED = (RedisConnectionError, RedisTimeoutError)
+_UNSERVED = (*_UNANSWERED, ClusterDownError, RedisClusterException)
+_A_WAIT_SECONDS = 0.05
+_REPEATABLE_WITHIN_SECONDS = 0.3
+_FIRST_CONNECT_SECONDS = 0.5
 
 
 class StoreUnavailable(Exception):
     """Raised if Redis can't be reached, doesn't answer in time or refuses the work."""
 
 
-def connect(url: str, *, connect_timeout_seconds: float, read_timeout_seconds: float) -> Redis:
-    """Return a client for ``url`` that connects when it is first used.
+class RedisGuard:
+    """A Redis client, made when it is first needed, behind a fuse for each of its servers. Thread-safe."""
 
-    redis-py's own retries are off: ten of them, each with a five-second timeout, hold a worker for a minute.
-    RESP2 without library info spares a new connection three round trips.
-    """
-    return Redis.from_url(
-        url,
-        socket_connect_timeout=connect_timeout_seconds,
-        socket_timeout=read_timeout_seconds,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-        driver_info=None,
-    )
+    def __init__(self, connect: Callable[[], Client]) -> None:
+        self._connect = connect
+        self._client: Client | None = None
+        self._connecting = threading.Lock()
+        self._fuses: dict[str, Fuse] = {}
 
+    def call(self, work: Callable[[Client], Answer], *, key: str, repeatable: bool) -> Answer:
+        """Do ``work`` on ``key``, and once more if it went unanswered and is ``repeatable``.
 
-def call(work: Callable[[], Answer], *, repeatable: bool) -> Answer:
-    """Do ``work``, and once more if it went unanswered and is ``repeatable``; raise `StoreUnavailable` else.
+        Repeatable is what may happen twice without harm: the first may have been done, its answer lost.
+        Raises `StoreUnavailable`.
+        """
+        try:
+            client = self._client or self._connect_once()
+            return self._do(lambda: work(client), self._fuse_for(key, client), repeatable=repeatable)
+        except ReadOnlyError as error:
+            _forget_idle_connections(client)
+            raise _unavailable(error) from error
+        except RedisClusterException as error:  # no RedisError: nobody who was known answers, or has the key
+            self._client = None  # begin anew with the address, which may lead to others by now
+            raise _unavailable(error) from error
+        except RedisError as error:
+            raise _unavailable(error) from error
 
-    Repeatable is what may happen twice without harm: the first may have been done although its answer was lost.
-    """
-    try:
-        return _once_more(work) if repeatable else work()
-    except RedisError as error:
-        logger.warning("the store does not serve us: %s", type(error).__name__)
-        raise StoreUnavailable(type(error).__name__) from error
+    def _do(self, work: Callable[[], Answer], fuse: Fuse, *, repeatable: bool) -> Answer:
+        if not fuse.lets_through():
+            raise StoreUnavailable("the fuse is blown")
+        started_at = time.monotonic()
+        try:
+            answer = _once_more(work) if repeatable else work()
+        except _UNSERVED:
+            if time.monotonic() - started_at > _A_WAIT_SECONDS:
+                fuse.note_wait_in_vain()
+            raise
+        except RedisError:
+            fuse.note_answer()
+            raise
+        fuse.note_answer()
+        return answer
+
+    def _connect_once(self) -> Client:
+        """Return the client. Making one for a Cluster asks it, so one thread does and the others wait briefly."""
+        return self._do(self._connect_in_turn, self._fuses.setdefault("", Fuse()), repeatable=False)
+
+    def _connect_in_turn(self) -> Client:
+        if not self._connecting.acquire(timeout=_FIRST_CONNECT_SECONDS):
+            raise RedisTimeoutError("another thread is still connecting")
+        try:
+            self._client = self._client or self._connect()
+            return self._client
+        finally:
+            self._connecting.release()
+
+    def _fuse_for(self, key: str, client: Client) -> Fuse:
+        """Return the fuse of the server that has ``key``: the others of a Cluster may be well."""
+        node = client.get_node_from_key(key) if isinstance(client, RedisCluster) else None  # type: ignore[no-untyped-call]
+        return self._fuses.setdefault(node.name if node else "", Fuse())
 
 
 def _once_more(work: Callable[[], Answer]) -> Answer:
+    """Do it again if that failed, unless it took so long to fail that nobody would wait for the second time."""
+    started_at = time.monotonic()
     try:
         return work()
     except _UNANSWERED:
+        if time.monotonic() - started_at > _REPEATABLE_WITHIN_SECONDS:
+            raise
         return work()
+
+
+def _unavailable(error: RedisError | RedisClusterException) -> StoreUnavailable:
+    logger.warning("the store does not serve us: %s", type(error).__name__)
+    return StoreUnavailable(type(error).__name__)
+
+
+def _forget_idle_connections(client: Client) -> None:
+    """Look the server up anew: a replica answers where the master was."""
+    if isinstance(client, Redis):
+        client.connection_pool.disconnect(inuse_connections=False)

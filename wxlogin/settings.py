@@ -13,6 +13,8 @@ from dotenv import dotenv_values
 from environs import EnvError, EnvValidationError, FileAwareEnv, ValidationError
 from marshmallow.validate import OneOf, Range, Regexp
 
+from wxlogin.redis_clients import parse_url
+
 PREFIX = "WXLOGIN_"
 
 Read = Callable[[FileAwareEnv, str], Any]
@@ -24,6 +26,14 @@ class InvalidSettings(Exception):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(["the settings are not usable:", *(f"  {problem}" for problem in problems)]))
         self.problems = problems
+
+
+class _Environment(FileAwareEnv):
+    """The environment, in which a variable without a value is as good as none."""
+
+    def _get_value(self, env_key: str, default: Any) -> Any:
+        value = super()._get_value(env_key, default)
+        return default if value == "" else value
 
 
 def _setting(read: Read, hint: str, *, secret: bool = False) -> Any:
@@ -61,11 +71,15 @@ def _split_url(value: str) -> SplitResult:
 
 
 def _is_redis_url(value: str) -> None:
-    parts = _split_url(value)
-    if parts.scheme not in {"redis", "memory"}:
-        raise ValidationError("Not a scheme that is known here.")
-    if parts.scheme == "redis" and not (parts.hostname and re.fullmatch(r"/?\d*", parts.path)):
-        raise ValidationError("Not a Redis address.")
+    try:
+        parse_url(value)
+    except ValueError as error:
+        raise ValidationError(str(error)) from None
+
+
+def _is_file(value: str) -> None:
+    if value and not os.access(value, os.R_OK):
+        raise ValidationError("Not a file that can be read.")
 
 
 def _is_api_url(value: str) -> None:
@@ -105,9 +119,17 @@ class Settings:
     )
     redis_url: str = _setting(
         _text(_is_redis_url, default="redis://127.0.0.1:6379/0"),
-        "redis://[user:password@]host:port/number, or memory:// for development",
+        "redis://[user:password@]host:port/number, rediss:// for TLS, unix:///path, "
+        "redis+sentinel://host:port,host:port/master/number, redis+cluster://host:port,host:port, "
+        "or memory:// for development",
         secret=True,
     )
+    redis_ca_path: str = _setting(_text(_is_file, default=""), "the path of a PEM file with the CA of Redis")
+    redis_cert_path: str = _setting(_text(_is_file, default=""), "the path of a PEM file with our certificate")
+    redis_key_path: str = _setting(
+        _text(_is_file, default=""), "the path of a PEM file with our certificate's key"
+    )
+    redis_max_connections: int = _setting(_number(32, least=1), "a whole number, 1 or more")
     redis_connect_timeout_seconds: float = _setting(_seconds(0.2), "seconds, 0.01 to 60")
     redis_read_timeout_seconds: float = _setting(_seconds(0.2), "seconds, 0.01 to 60")
     wechat_api_url: str = _setting(
@@ -119,6 +141,12 @@ class Settings:
     wechat_total_timeout_seconds: float = _setting(_seconds(4.0), "seconds, 0.01 to 60")
     session_idle_seconds: int = _setting(_number(7 * 86400, least=1), "whole seconds, 1 or more")
     session_max_seconds: int = _setting(_number(30 * 86400, least=1), "whole seconds, 1 or more")
+    max_sessions_per_user: int = _setting(_number(20, least=0), "a whole number, 0 for no limit")
+    admin_token: str = _setting(
+        _text(Regexp(r"([!-~]{8,256})?\Z", error="Too short, or with a blank."), default=""),
+        "what `wxlogin keys new` prints; or nothing, which switches the admin routes off",
+        secret=True,
+    )
     expose_openid: bool = _setting(_flag(default=False), "true or false")
     session_id_in_body: bool = _setting(_flag(default=False), "true or false")
     cookie_secure: bool = _setting(_flag(default=True), "true or false")
@@ -143,7 +171,7 @@ def load() -> Settings:
     The environment wins over ``.env`` in the current folder, and ``NAME_FILE`` over ``NAME``. Raises
     `InvalidSettings` with every problem at once; no value of a setting is in it.
     """
-    env = FileAwareEnv(strip_whitespace=True)
+    env = _Environment(strip_whitespace=True)
     env.read_env(".env", recurse=False)
     values, problems = _read_all(env)
     problems.extend(_contradictions(values))

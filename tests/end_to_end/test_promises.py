@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 
@@ -139,6 +140,26 @@ def test_no_secret_is_anywhere_but_in_its_request_and_the_one_set_cookie(
     for secret in {*secrets, "sandbox-secret", SECRET_KEY, "leaked-long-ago"}:
         assert [spelling for spelling in spellings(secret) if spelling in seen] == []
     assert user.openid not in log
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "GET /getOpenid?secret=CANARY-1&js_code=CANARY-2",
+        "GET http://[x/getOpenid?secret=CANARY-3 HTTP/1.1",
+        "GET / HTTP/1.1\r\nsessionid CANARY-4",
+        "GET / HTTP/1.1\r\nsessionid=CANARY-5: x",
+    ],
+)
+def test_a_request_that_cannot_be_read_is_not_quoted_in_the_log(service: Service, line: str) -> None:
+    before = service.log.count("Invalid request")
+    address = urlsplit(service.url)
+    with socket.create_connection((str(address.hostname), address.port or 80), timeout=20) as connection:
+        connection.sendall(f"{line}\r\n\r\n".encode())
+        connection.recv(100)
+
+    wait_until(lambda: service.log.count("Invalid request") > before, what="the refusal is logged")
+    assert "CANARY" not in service.log
 
 
 def _live_a_full_life(user: MiniProgram) -> tuple[list[Answer], set[str]]:

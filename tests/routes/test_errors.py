@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import pytest
 from flask import Flask
+from werkzeug.exceptions import NotImplemented as NotImplemented_
 
 from tests.drivers import MiniProgram, Send, in_process
 from wxlogin.routes import errors
@@ -87,6 +88,23 @@ def test_no_exception_of_a_view_gets_past_the_last_resort(app: Flask, crash: Exc
     app.add_url_rule("/crash", view_func=view)
 
     assert in_process(app)("GET", "/crash").error["code"] == "internal_error"
+
+
+def test_no_route_ends_with_a_slash_to_which_the_framework_would_redirect(app: Flask) -> None:
+    assert [rule.rule for rule in app.url_map.iter_rules() if rule.rule.endswith("/")] == []
+    assert not app.url_map.merge_slashes
+
+
+def test_a_server_error_of_the_frameworks_is_ours(app: Flask) -> None:
+    def view() -> NoReturn:
+        raise NotImplemented_("a detail")
+
+    app.add_url_rule("/missing", view_func=view)
+
+    answer = in_process(app)("GET", "/missing")
+
+    assert (answer.status, answer.error["code"]) == (500, "internal_error")
+    assert "a detail" not in answer.text
 
 
 def test_what_fails_after_the_view_has_the_shape_too(app: Flask) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 from typing import Any
 
@@ -313,6 +314,19 @@ def test_a_form_that_is_not_the_one_form_is_refused(send: Send, sandbox: Sandbox
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
 
     answer = send("POST", "/login", data=body, headers=headers)
+
+    assert (answer.status, answer.error["code"]) == (400, "invalid_request")
+    assert sandbox.calls() == []
+
+
+def test_a_body_that_does_not_arrive_whole_is_refused(send: Send, sandbox: Sandbox) -> None:
+    class CutOff(io.BytesIO):
+        def readinto(self, _buffer: object) -> int:
+            raise RuntimeError("what a server raises for a chunk that is none")
+
+    headers = {"Content-Type": "application/json"}
+
+    answer = send("POST", "/login", input_stream=CutOff(b"{}"), headers=headers)
 
     assert (answer.status, answer.error["code"]) == (400, "invalid_request")
     assert sandbox.calls() == []

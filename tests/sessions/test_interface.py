@@ -23,8 +23,7 @@ from redis import Redis, RedisError
 from werkzeug.test import TestResponse
 
 from tests.conftest import SECRET_KEY, Clock
-from tests.servers import RedisServer, free_port, monitored, redis_server
-from wxlogin import redis_guard
+from tests.servers import RedisServer, connected, free_port, guarded, monitored, redis_server
 from wxlogin.redis_guard import StoreUnavailable
 from wxlogin.sessions.interface import Session, SessionInterface
 from wxlogin.sessions.record import User
@@ -56,7 +55,9 @@ def install_ours(app: Flask, redis: Redis, clock: Clock) -> None:
 
 
 def store_on(redis: Redis, clock: Clock) -> SessionStore:
-    return SessionStore(redis, Seal([SECRET_KEY]), lifetimes=Lifetimes(idle=IDLE, longest=LONGEST), clock=clock)
+    return SessionStore(
+        guarded(redis), Seal([SECRET_KEY]), lifetimes=Lifetimes(idle=IDLE, longest=LONGEST), clock=clock
+    )
 
 
 STOCK = Kind(install_stock, lambda openid: session.update(openid=openid))
@@ -303,7 +304,7 @@ def watching(server: RedisServer) -> Iterator[list[str]]:
 @pytest.fixture
 def no_redis() -> Iterator[Redis]:
     url = f"redis://127.0.0.1:{free_port()}/0"
-    with redis_guard.connect(url, connect_timeout_seconds=1, read_timeout_seconds=1) as client:
+    with connected(url, timeout_seconds=1) as client:
         yield client
 
 
@@ -441,7 +442,7 @@ def test_what_redis_did_not_do_is_not_answered_as_done(no_redis: Redis, clock: C
 def test_an_outage_logs_nobody_out(tmp_path: Path, clock: Clock, fail: Callable[[RedisServer], None]) -> None:
     with (
         redis_server(tmp_path) as server,
-        redis_guard.connect(server.url, connect_timeout_seconds=0.1, read_timeout_seconds=0.1) as redis,
+        connected(server.url, timeout_seconds=0.1) as redis,
     ):
         service = Service(OURS, redis, clock)
         session_id = service.log_in()

@@ -51,12 +51,12 @@ def packed(**changes: Any) -> bytes:
     """Return the bytes of a record that is well-formed but for the changes."""
     fields = {
         "version": 1,
-        "appid": USER.appid,
+        "appid": bytes.fromhex(USER.appid[2:]),
         "openid": USER.openid,
         "unionid": None,
         "session_key": b"k" * 16,
         "created_at": 1,
-        "last_seen_at": 1,
+        "seen_after": 1,
         "user_agent": deflated(b"agent"),
     }
     return msgspec.msgpack.encode(list((fields | changes).values()))

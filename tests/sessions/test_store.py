@@ -10,8 +10,10 @@ import socket
 import threading
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import settings
@@ -20,13 +22,20 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 from redis import Redis
 
 from tests.conftest import SECRET_KEY, Clock
-from tests.servers import RedisServer, free_port, monitored
-from wxlogin import redis_guard
+from tests.servers import RedisServer, connected, free_port, guarded, monitored, redis_server, wait_until
 from wxlogin.redis_guard import StoreUnavailable
+from wxlogin.sessions.interface import Session
 from wxlogin.sessions.record import SessionRecord, User
 from wxlogin.sessions.seal import Seal
 from wxlogin.sessions.session_id import SessionId, hash_of
-from wxlogin.sessions.store import Lifetimes, NotLoggedIn, SessionExpired, SessionStore, StoredSession
+from wxlogin.sessions.store import (
+    Lifetimes,
+    ListedSession,
+    NotLoggedIn,
+    SessionExpired,
+    SessionStore,
+    StoredSession,
+)
 
 USER = User("wx4f4bc4dec97d474b", "oPlantedOpenidOfTheFirstUser", "oPlantedUnionidOfTheFirstOne")
 SOMEBODY = User("wx4f4bc4dec97d474b", "oPlantedOpenidOfTheOtherUser")
@@ -35,8 +44,22 @@ IDLE, LONGEST = 1000, 3000
 UNKNOWN = SessionId(hash_of(USER), "never-given-out".ljust(43, "-"))
 
 
-def store_on(redis: Redis, clock: Clock, *, idle: int = IDLE, longest: int = LONGEST) -> SessionStore:
-    return SessionStore(redis, Seal([SECRET_KEY]), lifetimes=Lifetimes(idle=idle, longest=longest), clock=clock)
+def store_on(
+    redis: Redis,
+    clock: Callable[[], float],
+    *,
+    idle: int = IDLE,
+    longest: int = LONGEST,
+    most_per_user: int = 0,
+    secret_keys: Sequence[str] = (SECRET_KEY,),
+) -> SessionStore:
+    return SessionStore(
+        guarded(redis),
+        Seal(secret_keys),
+        lifetimes=Lifetimes(idle=idle, longest=longest),
+        most_per_user=most_per_user,
+        clock=clock,
+    )
 
 
 @pytest.fixture
@@ -57,6 +80,13 @@ def log_in(store: SessionStore, user: User = USER, *, replaced: SessionId | None
 
 def seen_now(stored: StoredSession, store: SessionStore) -> SessionRecord:
     return dataclasses.replace(stored.record, last_seen_at=store.now())
+
+
+def touch(store: SessionStore, session_id: SessionId) -> SessionId:
+    """See the session now, and return its id."""
+    stored = store.load(session_id)
+    assert store.replace(stored, seen_now(stored, store))
+    return session_id
 
 
 def is_logged_in(store: SessionStore, session_id: SessionId) -> bool:
@@ -152,6 +182,17 @@ def test_replacing_a_session_that_has_changed_meanwhile_changes_nothing(store: S
     assert store.load(created.session_id).record == first
 
 
+def test_replacing_a_session_that_has_expired_changes_nothing(
+    store: SessionStore, any_redis: Redis, clock: Clock
+) -> None:
+    created = log_in(store)
+    clock.advance(IDLE)
+
+    assert not store.replace(created, seen_now(created, store))
+
+    assert any_redis.hget(created.session_id.key, created.session_id.field) == created.value
+
+
 def test_a_session_that_was_ended_is_over(store: SessionStore) -> None:
     ended, untouched = log_in(store), log_in(store)
 
@@ -167,6 +208,373 @@ def test_a_session_is_ended_once(store: SessionStore) -> None:
     created = log_in(store)
 
     assert [store.delete(created.session_id), store.delete(created.session_id)] == [True, False]
+
+
+def test_a_renewed_session_goes_on_under_another_id(store: SessionStore) -> None:
+    created, untouched = log_in(store), log_in(store)
+
+    renewed = store.renew(created)
+
+    assert renewed.session_id != created.session_id
+    assert not is_logged_in(store, created.session_id)
+    assert store.load(renewed.session_id) == renewed
+    assert renewed.record == created.record
+    assert is_logged_in(store, untouched.session_id)
+
+
+def test_a_renewed_session_keeps_its_expiry_and_when_it_was_made(store: SessionStore, clock: Clock) -> None:
+    created = log_in(store)
+    clock.advance(100)
+
+    renewed = store.renew(created)
+
+    assert renewed.value[:10] == created.value[:10]
+
+
+def test_a_session_that_has_changed_meanwhile_is_renewed(store: SessionStore) -> None:
+    created = log_in(store)
+    store.replace(created, dataclasses.replace(created.record, user_agent="meanwhile"))
+
+    assert is_logged_in(store, store.renew(created).session_id)
+
+
+def test_a_session_that_has_ended_meanwhile_is_not_renewed(store: SessionStore, any_redis: Redis) -> None:
+    created = log_in(store)
+    store.delete_all(hash_of(USER))
+
+    with pytest.raises(NotLoggedIn):
+        store.renew(created)
+
+    assert any_redis.keys() == []
+
+
+# the list of a user's sessions
+
+
+def handles(store: SessionStore, user: User = USER) -> list[str]:
+    return [each.handle for each in store.list(hash_of(user))]
+
+
+def test_a_list_has_what_is_known_of_each_session(store: SessionStore) -> None:
+    created = log_in(store)
+
+    assert store.list(hash_of(USER)) == [
+        ListedSession(created.session_id.field, created.record, store.now() + IDLE)
+    ]
+
+
+def test_a_list_has_the_newest_session_first_whenever_it_was_seen(store: SessionStore, clock: Clock) -> None:
+    created = []
+    for _ in range(5):
+        created.append(log_in(store).session_id)
+        clock.advance(0.5)
+    clock.advance(100)
+    touch(store, created[0])
+
+    assert handles(store) == [session_id.field for session_id in reversed(created)]
+
+
+def test_a_list_has_no_sessions_of_others(store: SessionStore) -> None:
+    log_in(store, SOMEBODY)
+    own = log_in(store)
+
+    assert handles(store) == [own.session_id.field]
+
+
+def test_who_has_no_session_has_an_empty_list(store: SessionStore) -> None:
+    log_in(store, SOMEBODY)
+
+    assert store.list(hash_of(USER)) == []
+
+
+def test_a_list_leaves_out_what_has_expired(store: SessionStore, clock: Clock) -> None:
+    log_in(store)
+    clock.advance(1)
+    later = log_in(store)
+    clock.advance(IDLE - 1)
+
+    assert handles(store) == [later.session_id.field]
+
+
+def test_a_list_tells_of_the_end_that_shorter_settings_bring(
+    store: SessionStore, any_redis: Redis, clock: Clock
+) -> None:
+    log_in(store)
+
+    [listed] = store_on(any_redis, clock, idle=100).list(hash_of(USER))
+
+    assert listed.expires_at == store.now() + 100
+
+
+def test_a_list_tells_of_no_later_end_than_redis_was_told(
+    store: SessionStore, any_redis: Redis, clock: Clock
+) -> None:
+    log_in(store)
+
+    [listed] = store_on(any_redis, clock, idle=2 * IDLE).list(hash_of(USER))
+
+    assert listed.expires_at == store.now() + IDLE
+
+
+# ending one by its handle, ending all
+
+
+def test_a_session_that_was_ended_by_its_handle_is_over_and_no_other(store: SessionStore) -> None:
+    ended, untouched = log_in(store).session_id, log_in(store).session_id
+
+    assert store.delete_one(hash_of(USER), ended.field)
+
+    assert not is_logged_in(store, ended)
+    assert is_logged_in(store, untouched)
+
+
+def test_a_session_is_ended_by_its_handle_once(store: SessionStore) -> None:
+    handle = log_in(store).session_id.field
+
+    assert [store.delete_one(hash_of(USER), handle) for _ in range(2)] == [True, False]
+
+
+def test_a_handle_ends_nothing_in_another_users_name(store: SessionStore) -> None:
+    created = log_in(store).session_id
+
+    assert not store.delete_one(hash_of(SOMEBODY), created.field)
+
+    assert is_logged_in(store, created)
+
+
+NO_HANDLES = {
+    "nothing": "",
+    "a wildcard": "*",
+    "too short": "A" * 21,
+    "too long": "A" * 23,
+    "with a newline": "A" * 22 + "\n",
+    "with a blank": "A" * 21 + " ",
+    "not ASCII": "é" * 22,
+    "an id": UNKNOWN.text,
+    "a null": "\0" * 22,
+}
+
+
+@pytest.mark.parametrize("handle", NO_HANDLES.values(), ids=NO_HANDLES.keys())
+def test_what_can_not_be_a_handle_ends_nothing_and_is_not_told_to_redis(
+    the_redis_server: RedisServer, warm: SessionStore, handle: str
+) -> None:
+    created = log_in(warm)
+
+    with watching(the_redis_server) as commands:
+        assert not warm.delete_one(hash_of(USER), handle)
+
+    assert commands == []
+    assert is_logged_in(warm, created.session_id)
+
+
+def test_all_sessions_of_a_user_end_and_no_others(store: SessionStore, any_redis: Redis) -> None:
+    ended = [log_in(store).session_id for _ in range(3)]
+    untouched = log_in(store, SOMEBODY).session_id
+
+    assert store.delete_all(hash_of(USER)) == 3
+
+    assert not any(is_logged_in(store, session_id) for session_id in ended)
+    assert is_logged_in(store, untouched)
+    assert any_redis.keys() == [untouched.key.encode()]
+
+
+def test_all_sessions_end_once(store: SessionStore) -> None:
+    log_in(store)
+
+    assert [store.delete_all(hash_of(USER)) for _ in range(2)] == [1, 0]
+
+
+def test_all_sessions_but_one_end(store: SessionStore) -> None:
+    first, spared, last = (log_in(store).session_id for _ in range(3))
+
+    assert store.delete_all(hash_of(USER), but=spared.field) == 2
+
+    assert [is_logged_in(store, each) for each in (first, spared, last)] == [False, True, False]
+
+
+def test_if_the_one_that_stays_has_ended_all_end(store: SessionStore, any_redis: Redis) -> None:
+    log_in(store)
+    ended = log_in(store).session_id
+    store.delete(ended)
+
+    assert store.delete_all(hash_of(USER), but=ended.field) == 1
+
+    assert any_redis.keys() == []
+
+
+def test_after_all_others_end_the_key_lives_as_long_as_the_one_that_stays(any_redis: Redis, clock: Clock) -> None:
+    log_in(store_on(any_redis, clock, idle=2000))
+    store = store_on(any_redis, clock, idle=500)
+    spared = log_in(store).session_id
+
+    store.delete_all(hash_of(USER), but=spared.field)
+
+    assert any_redis.expiretime(spared.key) == store.now() + 500
+
+
+def test_what_has_expired_is_ended_but_not_counted(store: SessionStore, any_redis: Redis) -> None:
+    created = log_in(store).session_id
+    any_redis.hset(created.key, "expired", b"\0" * 10 + b"sealed")
+
+    assert store.delete_all(hash_of(USER)) == 1
+
+    assert any_redis.keys() == []
+
+
+# the most that a user may have
+
+
+def log_in_often(store: SessionStore, clock: Clock, times: int) -> list[SessionId]:
+    """Log in as often, a millisecond or two after one another."""
+    created = []
+    for _ in range(times):
+        created.append(log_in(store).session_id)
+        clock.advance(0.002)
+    return created
+
+
+def test_more_sessions_than_a_user_may_have_end_the_oldest(any_redis: Redis, clock: Clock) -> None:
+    store = store_on(any_redis, clock, most_per_user=3)
+
+    created = log_in_often(store, clock, 5)
+
+    assert [is_logged_in(store, each) for each in created] == [False, False, True, True, True]
+
+
+def test_the_oldest_is_the_one_made_first_whenever_it_was_seen(any_redis: Redis, clock: Clock) -> None:
+    store = store_on(any_redis, clock, most_per_user=2)
+    oldest, other = log_in_often(store, clock, 2)
+    clock.advance(100)
+    touch(store, oldest)
+
+    log_in(store)
+
+    assert [is_logged_in(store, each) for each in (oldest, other)] == [False, True]
+
+
+def test_a_renewed_session_is_as_old_as_before(any_redis: Redis, clock: Clock) -> None:
+    store = store_on(any_redis, clock, most_per_user=2)
+    oldest, other = log_in_often(store, clock, 2)
+    renewed = store.renew(store.load(oldest)).session_id
+
+    log_in(store)
+
+    assert [is_logged_in(store, each) for each in (renewed, other)] == [False, True]
+
+
+def test_a_login_never_ends_itself_even_if_its_clock_is_behind(any_redis: Redis, clock: Clock) -> None:
+    store = store_on(any_redis, clock, most_per_user=2)
+    first, second = log_in_often(store, clock, 2)
+    clock.advance(-100)
+
+    new = log_in(store).session_id
+
+    assert [is_logged_in(store, each) for each in (first, second, new)] == [False, True, True]
+
+
+def test_a_user_with_no_limit_has_any_number_of_sessions(any_redis: Redis, clock: Clock) -> None:
+    store = store_on(any_redis, clock, most_per_user=0)
+
+    created = log_in_often(store, clock, 30)
+
+    assert all(is_logged_in(store, each) for each in created)
+
+
+def test_the_sessions_of_others_do_not_count(any_redis: Redis, clock: Clock) -> None:
+    store = store_on(any_redis, clock, most_per_user=1)
+    somebodys = log_in(store, SOMEBODY).session_id
+
+    log_in(store)
+
+    assert is_logged_in(store, somebodys)
+
+
+def test_what_has_expired_does_not_count(any_redis: Redis, clock: Clock) -> None:
+    store = store_on(any_redis, clock, most_per_user=2)
+    first = log_in(store).session_id
+    for number in range(3):
+        any_redis.hset(first.key, f"expired {number}", b"\0\0\0\0" + b"\xff" * 6 + b"sealed")
+
+    second = log_in(store).session_id
+
+    assert [is_logged_in(store, each) for each in (first, second)] == [True, True]
+
+
+def test_the_session_that_a_login_replaces_does_not_count(any_redis: Redis, clock: Clock) -> None:
+    store = store_on(any_redis, clock, most_per_user=2)
+    oldest, replaced = log_in_often(store, clock, 2)
+
+    new = store.create(record_of(USER, store), replaced=replaced).session_id
+
+    assert [is_logged_in(store, each) for each in (oldest, replaced, new)] == [True, False, True]
+
+
+def test_a_lower_limit_applies_with_the_next_login(any_redis: Redis, clock: Clock) -> None:
+    created = log_in_often(store_on(any_redis, clock), clock, 5)
+    store = store_on(any_redis, clock, most_per_user=2)
+
+    new = log_in(store).session_id
+
+    assert [is_logged_in(store, each) for each in (*created, new)] == [False] * 4 + [True] * 2
+
+
+def test_a_login_that_ends_the_longest_session_by_its_limit_shortens_the_life_of_the_key(
+    any_redis: Redis, clock: Clock
+) -> None:
+    log_in(store_on(any_redis, clock, idle=2000))
+
+    new = log_in(store_on(any_redis, clock, idle=500, most_per_user=1))
+
+    assert any_redis.expiretime(new.session_id.key) == int(clock()) + 500
+
+
+# rotating the secret keys
+
+OLD, NEW = "an-older-secret-key-0123456789abcdef", "a-newer-secret-key-0123456789abcdefg"
+
+
+def test_what_an_older_key_sealed_is_read_and_listed(any_redis: Redis, clock: Clock) -> None:
+    created = log_in(store_on(any_redis, clock, secret_keys=[OLD]))
+
+    store = store_on(any_redis, clock, secret_keys=[NEW, OLD])
+
+    assert store.load(created.session_id) == created
+    assert handles(store) == [created.session_id.field]
+
+
+RESEAL: dict[str, Callable[[SessionStore, StoredSession], SessionId]] = {
+    "touched": lambda store, stored: touch(store, stored.session_id),
+    "renewed": lambda store, stored: store.renew(stored).session_id,
+}
+
+
+@pytest.mark.parametrize("reseal", RESEAL.values(), ids=RESEAL.keys())
+def test_what_an_older_key_sealed_is_resealed_under_the_newest_when_it_is_written(
+    any_redis: Redis, clock: Clock, reseal: Callable[[SessionStore, StoredSession], SessionId]
+) -> None:
+    created = log_in(store_on(any_redis, clock, secret_keys=[OLD]))
+
+    session_id = reseal(store_on(any_redis, clock, secret_keys=[NEW, OLD]), created)
+
+    assert is_logged_in(store_on(any_redis, clock, secret_keys=[NEW]), session_id)
+    assert not is_logged_in(store_on(any_redis, clock, secret_keys=[OLD]), session_id)
+
+
+def test_a_login_is_sealed_under_the_newest_key(any_redis: Redis, clock: Clock) -> None:
+    created = log_in(store_on(any_redis, clock, secret_keys=[NEW, OLD]))
+
+    assert is_logged_in(store_on(any_redis, clock, secret_keys=[NEW]), created.session_id)
+
+
+def test_without_the_key_that_sealed_it_a_record_is_nobodys(any_redis: Redis, clock: Clock) -> None:
+    created = log_in(store_on(any_redis, clock, secret_keys=[OLD]))
+    store_on(any_redis, clock, secret_keys=[NEW, OLD]).load(created.session_id)
+
+    store = store_on(any_redis, clock, secret_keys=[NEW])
+
+    assert not is_logged_in(store, created.session_id)
+    assert handles(store) == []
 
 
 # what stands in Redis
@@ -192,6 +600,28 @@ def test_a_value_starts_with_the_second_in_which_it_expires(store: SessionStore)
     created = log_in(store)
 
     assert int.from_bytes(created.value[:4], "big") == store.now() + IDLE
+
+
+def test_after_its_expiry_a_value_has_the_millisecond_in_which_it_was_made(
+    store: SessionStore, clock: Clock
+) -> None:
+    start = store.now()
+    clock.advance(0.5)
+
+    created = log_in(store)
+
+    assert int.from_bytes(created.value[4:10], "big") == start * 1000 + 500
+
+
+def test_a_change_moves_the_expiry_and_keeps_when_a_session_was_made(store: SessionStore, clock: Clock) -> None:
+    created = log_in(store)
+    clock.advance(100)
+
+    touch(store, created.session_id)
+
+    value = store.load(created.session_id).value
+    assert int.from_bytes(value[:4], "big") == store.now() + IDLE
+    assert value[4:10] == created.value[4:10]
 
 
 def test_the_key_expires_with_the_last_of_its_sessions(
@@ -228,7 +658,9 @@ Write = Callable[[SessionStore, StoredSession], object]
 WRITES: dict[str, Write] = {
     "create": lambda store, _: log_in(store),
     "replace": lambda store, stored: store.replace(stored, stored.record),
+    "renew": lambda store, stored: store.renew(stored),
     "delete": lambda store, stored: store.delete(stored.session_id),
+    "delete one": lambda store, stored: store.delete_one(hash_of(USER), stored.session_id.field),
     "create in place of another user's": lambda store, stored: log_in(store, SOMEBODY, replaced=stored.session_id),
 }
 
@@ -240,7 +672,7 @@ def test_every_write_prunes_what_has_expired(store: SessionStore, any_redis: Red
     a_second_ago = int(time.time()) - 1
     any_redis.hset(key, "expired", a_second_ago.to_bytes(4, "big") + b"sealed")
     any_redis.hset(key, "long expired", b"\0\0\0\0")
-    any_redis.hset(key, "too short", b"\xff\xff\xff")
+    any_redis.hset(key, "too short", b"\xff" * 9)
     any_redis.hset(key, "empty", b"")
 
     write(store, created)
@@ -250,7 +682,14 @@ def test_every_write_prunes_what_has_expired(store: SessionStore, any_redis: Red
     assert untouched.session_id.field.encode() in fields
 
 
-@pytest.mark.parametrize("end", [WRITES["delete"], WRITES["create in place of another user's"]])
+ENDINGS: dict[str, Write] = {
+    **{name: WRITES[name] for name in ("delete", "delete one", "create in place of another user's")},
+    "delete all": lambda store, _: store.delete_all(hash_of(USER)),
+    "delete all but an unknown one": lambda store, _: store.delete_all(hash_of(USER), but=UNKNOWN.field),
+}
+
+
+@pytest.mark.parametrize("end", ENDINGS.values(), ids=ENDINGS.keys())
 def test_the_key_goes_with_the_last_session(store: SessionStore, any_redis: Redis, end: Write) -> None:
     created = log_in(store)
 
@@ -318,22 +757,22 @@ def test_a_session_that_is_seen_all_the_time_ends_when_it_is_old(store: SessionS
 def test_redis_is_told_of_the_nearer_of_the_two_ends(store: SessionStore, any_redis: Redis, clock: Clock) -> None:
     start = store.now()
     created = log_in(store)
-    clock.advance(LONGEST - 10)
-
-    store.replace(created, seen_now(created, store))
+    for _ in range(3):
+        clock.advance(LONGEST // 3 - 10)
+        touch(store, created.session_id)
 
     assert any_redis.expiretime(created.session_id.key) == start + LONGEST
 
 
-@pytest.mark.parametrize("shorter", [{"idle": 100}, {"longest": 100}])
+@pytest.mark.parametrize(("idle", "longest"), [(100, LONGEST), (IDLE, 100)])
 def test_shorter_settings_apply_at_once(
-    store: SessionStore, any_redis: Redis, clock: Clock, shorter: dict[str, int]
+    store: SessionStore, any_redis: Redis, clock: Clock, idle: int, longest: int
 ) -> None:
     created = log_in(store)
     clock.advance(100)
 
     with pytest.raises(SessionExpired):
-        store_on(any_redis, clock, **shorter).load(created.session_id)
+        store_on(any_redis, clock, idle=idle, longest=longest).load(created.session_id)
 
 
 def test_longer_settings_do_not_bring_back_what_has_expired(
@@ -355,14 +794,18 @@ UNSEALED = SessionRecord(user=USER, session_key=SESSION_KEY, created_at=2**31, l
 ALTERATIONS: dict[str, Alter] = {
     "empty": lambda _: b"",
     "the expiry alone": lambda value: value[:4],
+    "the head alone": lambda value: value[:10],
     "a longer life": lambda value: (2**32 - 1).to_bytes(4, "big") + value[4:],
     "a shorter life": lambda value: (int.from_bytes(value[:4], "big") - 1).to_bytes(4, "big") + value[4:],
+    "made earlier": lambda value: value[:4] + b"\0" * 6 + value[10:],
+    "made later": lambda value: value[:4] + b"\xff" * 6 + value[10:],
     "no expiry": lambda value: value[4:],
+    "no head": lambda value: value[10:],
     "twice": lambda value: value * 2,
     "something added": lambda value: value + b"\0",
     "a pickle": lambda _: pickle.dumps({"openid": USER.openid}),
-    "a pickle after the expiry": lambda value: value[:4] + pickle.dumps({"openid": USER.openid}),
-    "unsealed": lambda value: value[:4] + UNSEALED.encode(),
+    "a pickle after the head": lambda value: value[:10] + pickle.dumps({"openid": USER.openid}),
+    "unsealed": lambda value: value[:10] + UNSEALED.encode(),
     "JSON": lambda _: b"[]",
     "a number": lambda _: b"12",
     "garbage": lambda _: b"\xff\xfe",
@@ -379,6 +822,47 @@ def test_an_altered_record_is_nobodys(store: SessionStore, any_redis: Redis, alt
         store.load(created.session_id)
 
     assert caught.type is NotLoggedIn
+
+
+@pytest.mark.parametrize("alter", ALTERATIONS.values(), ids=ALTERATIONS.keys())
+def test_a_list_leaves_out_an_altered_record(store: SessionStore, any_redis: Redis, alter: Alter) -> None:
+    altered, untouched = log_in(store), log_in(store)
+    any_redis.hset(altered.session_id.key, altered.session_id.field, alter(altered.value))
+
+    assert handles(store) == [untouched.session_id.field]
+
+
+@pytest.mark.parametrize("field", [b"", b"\xff\xfe", b"handle", UNKNOWN.field.encode()])
+def test_a_list_leaves_out_a_record_that_was_copied_to_another_field(
+    store: SessionStore, any_redis: Redis, field: bytes
+) -> None:
+    created = log_in(store)
+    any_redis.hset(created.session_id.key, field, created.value)
+
+    assert handles(store) == [created.session_id.field]
+
+
+def test_a_list_leaves_out_a_record_that_was_copied_from_another_user(
+    store: SessionStore, any_redis: Redis
+) -> None:
+    somebodys = log_in(store, SOMEBODY)
+    any_redis.hset(f"wxlogin:user:{hash_of(USER)}", somebodys.session_id.field, somebodys.value)
+
+    assert handles(store) == []
+
+
+def test_a_record_with_any_bit_of_its_head_flipped_is_not_ours(store: SessionStore, any_redis: Redis) -> None:
+    created = log_in(store)
+    session_id, rest = created.session_id, created.value[10:]
+    head = int.from_bytes(created.value[:10], "big")
+
+    def reason(bit: int) -> type[Exception]:
+        any_redis.hset(session_id.key, session_id.field, (head ^ 1 << bit).to_bytes(10, "big") + rest)
+        with pytest.raises(NotLoggedIn) as caught:
+            store.load(session_id)
+        return caught.type
+
+    assert {reason(bit) for bit in range(80)} == {NotLoggedIn}
 
 
 def test_a_record_with_any_bit_flipped_is_nobodys(store: SessionStore, any_redis: Redis) -> None:
@@ -444,8 +928,13 @@ def test_a_key_of_a_wrong_type_is_nobodys(
     with pytest.raises(NotLoggedIn):
         store.load(created.session_id)
 
+    with pytest.raises(NotLoggedIn):
+        store.renew(created)
+    assert store.list(hash_of(USER)) == []
     assert not store.replace(created, created.record)
     assert not store.delete(created.session_id)
+    assert not store.delete_one(hash_of(USER), created.session_id.field)
+    assert store.delete_all(hash_of(USER)) == 0
 
 
 @with_a_wrong_type
@@ -490,7 +979,7 @@ def test_a_check_that_redis_refuses_makes_the_store_unavailable_and_logs_nobody_
 
     try:
         with (
-            redis_guard.connect(url, connect_timeout_seconds=1, read_timeout_seconds=1) as redis,
+            connected(url, timeout_seconds=1) as redis,
             pytest.raises(StoreUnavailable),
         ):
             store_on(redis, clock).load(created.session_id)
@@ -510,6 +999,19 @@ def test_a_warning_says_that_a_record_is_not_ours_and_nothing_of_what_it_is(
 
     assert [(entry.name, entry.levelname) for entry in caplog.records] == [("wxlogin.sessions.store", "WARNING")]
     assert not re_quotes(caplog.text, created.session_id)
+
+
+def test_a_warning_says_that_a_listed_record_is_not_ours_and_nothing_of_what_it_is(
+    store: SessionStore, any_redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    altered, untouched = log_in(store).session_id, log_in(store).session_id
+    any_redis.hset(altered.key, altered.field, "planted")
+    caplog.set_level(logging.DEBUG)
+
+    assert handles(store) == [untouched.field]
+
+    assert [(entry.name, entry.levelname) for entry in caplog.records] == [("wxlogin.sessions.store", "WARNING")]
+    assert not re_quotes(caplog.text, altered)
 
 
 @with_a_wrong_type
@@ -556,10 +1058,15 @@ def test_nothing_on_the_way_to_redis_is_a_secret_or_opens_anything(
     with watching(the_redis_server) as commands:
         created = log_in(store, replaced=UNKNOWN)
         store.replace(store.load(created.session_id), created.record)
+        store.list(hash_of(USER))
+        renewed = store.renew(created)
+        store.delete_one(hash_of(USER), renewed.session_id.field)
+        store.delete_all(hash_of(USER), but=created.session_id.field)
         store.delete(created.session_id)
 
-    assert len(commands) == 4
+    assert len(commands) == 8
     assert found_in("\n".join(commands).encode(), created) == []
+    assert found_in("\n".join(commands).encode(), renewed) == []
 
 
 def test_that_search_finds_secrets(any_redis: Redis, store: SessionStore) -> None:
@@ -655,6 +1162,35 @@ def test_a_check_is_one_command(the_redis_server: RedisServer, warm: SessionStor
     assert commands == [f"HGET {created.session_id.key} {created.session_id.field}"]
 
 
+def test_a_list_is_one_command(the_redis_server: RedisServer, warm: SessionStore) -> None:
+    created = [log_in(warm) for _ in range(3)]
+
+    with watching(the_redis_server) as commands:
+        warm.list(hash_of(USER))
+
+    assert commands == [f"HGETALL {created[0].session_id.key}"]
+
+
+ONE_COMMAND: dict[str, Write] = {
+    "delete one": WRITES["delete one"],
+    "delete all": lambda store, _: store.delete_all(hash_of(USER)),
+    "delete all but one": lambda store, stored: store.delete_all(hash_of(USER), but=stored.session_id.field),
+    "renew": WRITES["renew"],
+}
+
+
+@pytest.mark.parametrize("write", ONE_COMMAND.values(), ids=ONE_COMMAND.keys())
+def test_ending_and_renewing_are_one_command(
+    the_redis_server: RedisServer, warm: SessionStore, write: Write
+) -> None:
+    created = [log_in(warm) for _ in range(3)]
+
+    with watching(the_redis_server) as commands:
+        write(warm, created[1])
+
+    assert names_of(commands) == ["EVAL"]
+
+
 def test_a_change_is_one_command(the_redis_server: RedisServer, warm: SessionStore) -> None:
     created = log_in(warm)
 
@@ -714,6 +1250,49 @@ def test_a_login_that_does_not_reach_redis_at_first_is_repeated(
     assert is_logged_in(store, created.session_id)
 
 
+def test_a_login_whose_answer_is_lost_ends_no_more_than_one_that_is_answered(
+    the_redis_server: RedisServer, real_redis: Redis, clock: Clock
+) -> None:
+    created = log_in_often(store_on(real_redis, clock), clock, 2)
+
+    with losing_the_first_answer(the_redis_server) as redis:
+        created.append(log_in(store_on(redis, clock, most_per_user=2)).session_id)
+
+    assert [is_logged_in(store_on(real_redis, clock), each) for each in created] == [False, True, True]
+
+
+def test_a_renewal_whose_answer_is_lost_is_done_once(
+    the_redis_server: RedisServer, real_redis: Redis, clock: Clock
+) -> None:
+    created = log_in(store_on(real_redis, clock))
+
+    with losing_the_first_answer(the_redis_server) as redis:
+        renewed = store_on(redis, clock).renew(created)
+
+    assert real_redis.hkeys(renewed.session_id.key) == [renewed.session_id.field.encode()]
+
+
+END_ALL: dict[str, Callable[[SessionStore, SessionId], object]] = {
+    "one": lambda store, session_id: store.delete_one(session_id.user_hash, session_id.field),
+    "all": lambda store, session_id: store.delete_all(session_id.user_hash),
+}
+
+
+@pytest.mark.parametrize("end", END_ALL.values(), ids=END_ALL.keys())
+def test_ending_sessions_is_done_although_its_answer_is_lost(
+    the_redis_server: RedisServer,
+    real_redis: Redis,
+    clock: Clock,
+    end: Callable[[SessionStore, SessionId], object],
+) -> None:
+    created = log_in(store_on(real_redis, clock))
+
+    with losing_the_first_answer(the_redis_server) as redis:
+        end(store_on(redis, clock), created.session_id)
+
+    assert real_redis.keys() == []
+
+
 def test_a_logout_whose_answer_is_lost_is_done(
     the_redis_server: RedisServer, real_redis: Redis, clock: Clock
 ) -> None:
@@ -728,7 +1307,9 @@ def test_a_logout_whose_answer_is_lost_is_done(
 
 OPERATIONS: dict[str, Callable[[SessionStore, StoredSession], object]] = {
     **WRITES,
+    **ONE_COMMAND,
     "load": lambda store, stored: store.load(stored.session_id),
+    "list": lambda store, stored: store.list(hash_of(USER)),
 }
 
 
@@ -740,7 +1321,7 @@ def test_without_redis_every_operation_says_so(
     url = f"redis://127.0.0.1:{free_port()}/0"
 
     with (
-        redis_guard.connect(url, connect_timeout_seconds=1, read_timeout_seconds=1) as redis,
+        connected(url, timeout_seconds=1) as redis,
         pytest.raises(StoreUnavailable),
     ):
         operate(store_on(redis, clock), created)
@@ -759,9 +1340,7 @@ def test_while_redis_is_frozen_every_operation_says_so_in_time(
     try:
         start = time.monotonic()
         with (
-            redis_guard.connect(
-                the_redis_server.url, connect_timeout_seconds=0.1, read_timeout_seconds=0.1
-            ) as redis,
+            connected(the_redis_server.url, timeout_seconds=0.1) as redis,
             pytest.raises(StoreUnavailable),
         ):
             operate(store_on(redis, clock), created)
@@ -780,7 +1359,7 @@ def losing_the_first_answer(server: RedisServer, *, forwards: bool = True) -> It
         thread = threading.Thread(target=relay, args=(listener, server.port, forwards))
         thread.start()
         url = f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
-        with redis_guard.connect(url, connect_timeout_seconds=5, read_timeout_seconds=5) as redis:
+        with connected(url, timeout_seconds=5) as redis:
             yield redis
         thread.join()
 
@@ -820,6 +1399,18 @@ def test_of_20_logins_of_one_user_at_once_none_is_lost(store: SessionStore, any_
     assert all(is_logged_in(store, each.session_id) for each in created)
 
 
+@pytest.mark.parametrize("limit", [1, 5])
+def test_of_20_logins_of_one_user_at_once_as_many_are_left_as_he_may_have(
+    any_redis: Redis, clock: Clock, limit: int
+) -> None:
+    store = store_on(any_redis, clock, most_per_user=limit)
+
+    created = at_once(lambda: log_in(store))
+
+    assert sum(is_logged_in(store, each.session_id) for each in created) == limit
+    assert any_redis.hlen(created[0].session_id.key) == limit
+
+
 def test_of_20_changes_at_once_one_wins(store: SessionStore) -> None:
     created = log_in(store)
     won: list[bool] = []
@@ -849,13 +1440,137 @@ def test_no_change_brings_back_what_is_logged_out_at_the_same_time(store: Sessio
     assert any_redis.keys() == []
 
 
+# logging out wins
+
+ROUNDS = 1000
+
+
+def overlap(one: Callable[[int], object], other: Callable[[int], object]) -> None:
+    """Do the one and the other in two threads, which start every round together."""
+    barrier = threading.Barrier(2)
+
+    def work(do: Callable[[int], object]) -> None:
+        for number in range(ROUNDS):
+            barrier.wait(20)
+            do(number)
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(work, one), pool.submit(work, other)]:
+            done.result()
+
+
+def renew(session: Session) -> None:
+    with contextlib.suppress(NotLoggedIn):
+        session.renew()
+
+
+WAYS_TO_END: dict[str, Callable[[SessionStore, SessionId], object]] = {
+    "log out": lambda store, session_id: store.delete(session_id),
+    "log out everywhere": lambda store, session_id: store.delete_all(session_id.user_hash),
+}
+
+
+@pytest.mark.parametrize("write", [Session.touch, renew], ids=["touch", "renew"])
+def test_of_1000_slow_requests_that_overlap_a_logout_everywhere_none_brings_a_session_back(
+    real_redis: Redis, clock: Clock, write: Callable[[Session], None]
+) -> None:
+    store = store_on(real_redis, clock)
+    users = [User(USER.appid, f"oUser{number}") for number in range(ROUNDS)]
+    slow = [Session(store, log_in(store, user).session_id) for user in users]
+    clock.advance(100)
+    assert {session.record.last_seen_at for session in slow} == {store.now() - 100}  # they have read
+
+    overlap(lambda number: write(slow[number]), lambda number: store.delete_all(hash_of(users[number])))
+
+    assert real_redis.dbsize() == 0
+
+
+@pytest.mark.parametrize("end", WAYS_TO_END.values(), ids=WAYS_TO_END.keys())
+@pytest.mark.parametrize("write", [Session.touch, renew], ids=["touch", "renew"])
+def test_what_was_read_before_a_logout_writes_nothing_after_it(
+    store: SessionStore,
+    any_redis: Redis,
+    clock: Clock,
+    write: Callable[[Session], None],
+    end: Callable[[SessionStore, SessionId], object],
+) -> None:
+    session_id = log_in(store).session_id
+    slow = Session(store, session_id)
+    clock.advance(100)
+    assert slow.record.user == USER
+
+    end(store, session_id)
+    write(slow)
+
+    assert any_redis.keys() == []
+
+
+# many expire
+
+
+class Collected:
+    """A client whose pipelines are sent a few hundred at a time."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._pipeline = redis.pipeline(transaction=False)
+
+    def pipeline(self, *, transaction: bool) -> Collected:
+        """Return what collects the commands."""
+        return self
+
+    def eval(self, script: str, keys: int, *arguments: str) -> None:
+        """Keep it for later."""
+        self._pipeline.eval(script, keys, *arguments)
+
+    def execute(self, *, at_least: int = 500) -> None:
+        """Send what has been collected, if it is enough."""
+        if len(self._pipeline) >= at_least:
+            self._pipeline.execute()
+
+
+@pytest.fixture
+def empty_redis(tmp_path: Path) -> Iterator[Redis]:
+    """A server of its own that writes nothing to disk, for what would make others wait."""
+    with (
+        redis_server(tmp_path, options=("--appendonly", "no")) as server,
+        connected(server.url, timeout_seconds=20) as redis,
+    ):
+        yield redis
+
+
+def test_when_100000_sessions_have_expired_no_key_is_left(empty_redis: Redis) -> None:
+    collected = Collected(empty_redis)
+    stores = [store_on(cast(Redis, collected), time.time, idle=seconds) for seconds in (3, 2)]
+
+    for number in range(50_000):
+        for store in stores:
+            log_in(store, User(USER.appid, f"oUser{number}"))
+    collected.execute(at_least=0)
+
+    wait_until(lambda: empty_redis.dbsize() == 0, what="all sessions have expired")
+    assert empty_redis.info("stats")["expired_keys"] == 50_000
+
+
 # any order of events
 
+USERS = (USER, SOMEBODY, User("wx0000000000000001", USER.openid))
+LIMIT = 3
 
-class SessionsOfTwoUsers(RuleBasedStateMachine):
+
+@dataclasses.dataclass
+class Kept:
+    """A session as the model knows it."""
+
+    record: SessionRecord
+    number: int  # of the login that made it: the lower, the older
+    changes: int = 0
+
+
+class SessionsOfThreeUsers(RuleBasedStateMachine):
     """The store beside a dictionary of what should be in it.
 
-    The clock only goes forward and starts where Redis's own is, so Redis itself forgets nothing meanwhile.
+    The clock only goes forward and starts where Redis's own is, so Redis itself forgets nothing meanwhile: what
+    has expired stays in the dictionary, and can be neither used nor seen.
     """
 
     ids = Bundle("ids")
@@ -866,34 +1581,40 @@ class SessionsOfTwoUsers(RuleBasedStateMachine):
         redis.flushall()
         self.redis = redis
         self.clock = Clock(float(int(time.time())))
-        self.store = store_on(redis, self.clock)
-        self.sessions: dict[SessionId, tuple[int, SessionRecord]] = {}  # with the number of changes
+        self.store = store_on(redis, self.clock, most_per_user=LIMIT)
+        self.sessions: dict[SessionId, Kept] = {}
+        self.logins = 0
 
-    @rule(target=ids, user=st.sampled_from([USER, SOMEBODY]))
+    @rule(target=ids, user=st.sampled_from(USERS))
     def log_in(self, user: User) -> SessionId:
-        created = log_in(self.store, user)
-        self.sessions[created.session_id] = 0, created.record
-        return created.session_id
+        return self._keep(log_in(self.store, user))
 
-    @rule(target=ids, user=st.sampled_from([USER, SOMEBODY]), replaced=ids)
+    @rule(target=ids, user=st.sampled_from(USERS), replaced=ids)
     def log_in_again(self, user: User, replaced: SessionId) -> SessionId:
         created = log_in(self.store, user, replaced=replaced)
         self.sessions.pop(replaced, None)
-        self.sessions[created.session_id] = 0, created.record
+        return self._keep(created)
+
+    def _keep(self, created: StoredSession) -> SessionId:
+        self.logins += 1
+        self.clock.advance(0.002)  # no two are made in the same millisecond
+        self.sessions[created.session_id] = Kept(created.record, self.logins)
+        for session_id in self._newest_first(created.record.user)[LIMIT:]:
+            del self.sessions[session_id]
         return created.session_id
 
     @rule(target=reads, session_id=ids)
-    def load(self, session_id: SessionId) -> object:
+    def use(self, session_id: SessionId) -> object:
         if session_id not in self.sessions:
-            return self._load_in_vain(session_id, NotLoggedIn)
-        changes, record = self.sessions[session_id]
-        if self._expiry_of(record) <= self.clock():
-            return self._load_in_vain(session_id, SessionExpired)
+            return self._use_in_vain(session_id, NotLoggedIn)
+        kept = self.sessions[session_id]
+        if self._has_expired(kept.record):
+            return self._use_in_vain(session_id, SessionExpired)
         stored = self.store.load(session_id)
-        assert stored.record == record
-        return changes, stored
+        assert stored.record == kept.record
+        return kept.changes, stored
 
-    def _load_in_vain(self, session_id: SessionId, why: type[NotLoggedIn]) -> object:
+    def _use_in_vain(self, session_id: SessionId, why: type[NotLoggedIn]) -> object:
         with pytest.raises(NotLoggedIn) as caught:
             self.store.load(session_id)
         assert caught.type is why
@@ -903,12 +1624,25 @@ class SessionsOfTwoUsers(RuleBasedStateMachine):
     def touch(self, read: tuple[int, StoredSession]) -> None:
         changes, stored = read
         record = seen_now(stored, self.store)
-        is_current = self.sessions.get(stored.session_id, (None,))[0] == changes
+        kept = self.sessions.get(stored.session_id)
+        may = kept is not None and kept.changes == changes and not self._has_expired(stored.record)
 
-        assert self.store.replace(stored, record) == is_current
+        assert self.store.replace(stored, record) == may
 
-        if is_current:
-            self.sessions[stored.session_id] = changes + 1, record
+        if kept and may:
+            kept.changes, kept.record = changes + 1, record
+
+    @rule(target=ids, read=reads)
+    def renew(self, read: tuple[int, StoredSession]) -> object:
+        _, stored = read
+        if stored.session_id not in self.sessions:
+            with pytest.raises(NotLoggedIn):
+                self.store.renew(stored)
+            return multiple()
+        renewed = self.store.renew(stored)
+        kept = self.sessions.pop(stored.session_id)
+        self.sessions[renewed.session_id] = Kept(stored.record, kept.number)
+        return renewed.session_id
 
     @rule(session_id=ids)
     def log_out(self, session_id: SessionId) -> None:
@@ -916,18 +1650,61 @@ class SessionsOfTwoUsers(RuleBasedStateMachine):
 
         self.sessions.pop(session_id, None)
 
+    @rule(session_id=ids, user=st.sampled_from(USERS))
+    def log_one_out(self, session_id: SessionId, user: User) -> None:
+        is_his = session_id in self._newest_first(user)
+
+        assert self.store.delete_one(hash_of(user), session_id.field) == is_his
+
+        if is_his:
+            del self.sessions[session_id]
+
+    @rule(user=st.sampled_from(USERS))
+    def log_out_everywhere(self, user: User) -> None:
+        self._end(self._newest_first(user), self.store.delete_all(hash_of(user)))
+
+    @rule(session_id=ids, user=st.sampled_from(USERS))
+    def log_out_everywhere_else(self, session_id: SessionId, user: User) -> None:
+        others = [each for each in self._newest_first(user) if each != session_id]
+
+        self._end(others, self.store.delete_all(hash_of(user), but=session_id.field))
+
+    def _end(self, expected: list[SessionId], ended: int) -> None:
+        assert ended == len(expected)
+        for session_id in expected:
+            del self.sessions[session_id]
+
     @rule(seconds=st.sampled_from([1, 60, 500, IDLE - 1, IDLE]))
     def let_time_pass(self, seconds: int) -> None:
         self.clock.advance(seconds)
 
     @invariant()
     def redis_has_the_sessions_that_have_not_ended_and_forgets_them_with_the_last(self) -> None:
-        for user in (USER, SOMEBODY):
+        for user in USERS:
             key = f"wxlogin:user:{hash_of(user)}"
-            records = [record for _, record in self.sessions.values() if record.user == user]
-            latest = max(map(self._expiry_of, records), default=-2)  # Redis's word for no key
+            own = self._newest_first(user)
+            latest = max((self._expiry_of(self.sessions[each].record) for each in own), default=-2)  # -2: no key
 
-            assert (self.redis.hlen(key), self.redis.expiretime(key)) == (len(records), latest)
+            assert set(self.redis.hkeys(key)) == {each.field.encode() for each in own}
+            assert self.redis.expiretime(key) == latest
+
+    @invariant()
+    def a_list_has_what_has_neither_ended_nor_expired(self) -> None:
+        for user in USERS:
+            kept = [(each.field, self.sessions[each].record) for each in self._newest_first(user)]
+
+            assert self.store.list(hash_of(user)) == [
+                ListedSession(handle, record, self._expiry_of(record))
+                for handle, record in kept
+                if not self._has_expired(record)
+            ]
+
+    def _newest_first(self, user: User) -> list[SessionId]:
+        own = [session_id for session_id in self.sessions if session_id.user_hash == hash_of(user)]
+        return sorted(own, key=lambda session_id: -self.sessions[session_id].number)
+
+    def _has_expired(self, record: SessionRecord) -> bool:
+        return self._expiry_of(record) <= self.store.now()
 
     def _expiry_of(self, record: SessionRecord) -> int:
         return min(record.last_seen_at + IDLE, record.created_at + LONGEST)
@@ -936,10 +1713,10 @@ class SessionsOfTwoUsers(RuleBasedStateMachine):
 def test_whatever_happens_in_whatever_order_the_store_agrees_with_a_dictionary(
     any_redis: Redis, request: pytest.FixtureRequest
 ) -> None:
-    runs = 120 if "fakeredis" in request.node.name else 50
+    runs = 100 if "fakeredis" in request.node.name else 50
 
-    class Machine(SessionsOfTwoUsers):
+    class Machine(SessionsOfThreeUsers):
         def __init__(self) -> None:
             super().__init__(any_redis)
 
-    run_state_machine_as_test(Machine, settings=settings(max_examples=runs, stateful_step_count=25, deadline=None))
+    run_state_machine_as_test(Machine, settings=settings(max_examples=runs, stateful_step_count=30, deadline=None))

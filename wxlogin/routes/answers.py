@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from flask import Response, current_app, jsonify, request
@@ -9,6 +10,7 @@ from werkzeug.exceptions import Forbidden
 
 from wxlogin.auth import log_in
 from wxlogin.services import Services
+from wxlogin.sessions.store import ListedSession
 
 
 def login_answer(code: str, *, appid: str | None) -> Response:
@@ -35,3 +37,21 @@ def refuse_other_sites() -> None:
     is_foreign = headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"}
     if is_prefetch or (is_foreign and headers.get("Sec-Fetch-Mode") != "cors"):
         raise Forbidden
+
+
+def session_list(sessions: Iterable[ListedSession]) -> list[dict[str, Any]]:
+    """Return sessions as their user or an operator may see them; times are Unix seconds and seconds from now.
+
+    When a session was last seen is told to the minute: it is kept no better.
+    """
+    now = Services.of(current_app).sessions.now()
+    return [
+        {
+            "handle": each.handle,
+            "created_at": each.record.created_at,
+            "last_seen_at": each.record.last_seen_at // 60 * 60,
+            "expires_in": each.expires_at - now,
+            "user_agent": each.record.user_agent,
+        }
+        for each in sessions
+    ]

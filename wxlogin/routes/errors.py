@@ -11,8 +11,10 @@ from flask import Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
 from wxlogin import logs
+from wxlogin.admin_gate import NotAnOperator, TooManyGuesses
 from wxlogin.auth import LoginLost, WrongApp
 from wxlogin.redis_guard import StoreUnavailable
+from wxlogin.services import UnknownApp
 from wxlogin.sessions.store import NotLoggedIn, SessionExpired
 from wxlogin.wechat import errors as wechat
 
@@ -37,6 +39,11 @@ _ROWS: dict[type[BaseException], _Row] = {
     NotLoggedIn: _Row(401, "not_logged_in", "Log in first: the request has no valid session."),
     SessionExpired: _Row(401, "session_expired", "The session is over: log in again."),
     WrongApp: _Row(403, "wrong_app", "The user is logged in with another mini-program."),
+    UnknownApp: _Row(400, "invalid_request", "appid: is not one of this service's mini-programs."),
+    NotAnOperator: _Row(401, "not_logged_in", "Send the operators' token.", level=logging.WARNING),
+    TooManyGuesses: _Row(
+        429, "rate_limited", "Too many wrong tokens: wait.", retryable=True, level=logging.WARNING
+    ),
     StoreUnavailable: _Row(
         503,
         "store_unavailable",
@@ -135,8 +142,6 @@ def _row(error: Exception) -> _Row:
 
 def _http_row(error: HTTPException) -> _Row:
     status = error.code or 500
-    if status < 400:  # werkzeug's redirects: none of ours may carry a query to another address
-        status = 404
     if status >= 500:
         return _ROWS[Exception]
     return _HTTP_ROWS.get(status) or _Row(status, "invalid_request", error.description or error.name)

@@ -1,12 +1,14 @@
-"""``/session``: who am I, and log out."""
+"""``/session`` and ``/sessions``: who am I, on which devices, and log out here, there or everywhere."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, current_app, jsonify
+from flask import Blueprint, Response, current_app, jsonify, request
+from werkzeug.exceptions import BadRequest
 
-from wxlogin.auth import identify, log_out
+from wxlogin.auth import current_session, identify, log_out
+from wxlogin.routes.answers import session_list
 from wxlogin.services import Services
 
 blueprint = Blueprint("session", __name__)
@@ -33,4 +35,31 @@ def show() -> Response:
 def end() -> Response:
     """Log out here; logging out again is as good."""
     log_out()
+    return Response(status=204)
+
+
+@blueprint.get("/sessions")
+def show_all() -> Response:
+    """List the user's sessions, the newest first, and say which one asks."""
+    session = current_session()
+    own = session.stored.session_id.field
+    return jsonify(
+        sessions=[{**each, "is_current": each["handle"] == own} for each in session_list(session.siblings())]
+    )
+
+
+@blueprint.delete("/sessions")
+def end_all() -> Response:
+    """Log out everywhere, or with ``?except=current`` everywhere else."""
+    spared = request.args.getlist("except")
+    if spared not in ([], ["current"]):
+        raise BadRequest("except: can be current, or left out.")
+    current_session().end_siblings(and_this=not spared)
+    return Response(status=204)
+
+
+@blueprint.delete("/sessions/<handle>")
+def end_one(handle: str) -> Response:
+    """Log out on one device; if it is logged out already, that is as good."""
+    current_session().end_sibling(handle)
     return Response(status=204)

@@ -16,7 +16,7 @@ from werkzeug.http import dump_cookie
 from wxlogin.redis_guard import StoreUnavailable
 from wxlogin.sessions.record import SessionRecord, User
 from wxlogin.sessions.session_id import SessionId
-from wxlogin.sessions.store import NotLoggedIn, SessionStore, StoredSession
+from wxlogin.sessions.store import ListedSession, NotLoggedIn, SessionStore, StoredSession
 from wxlogin.sessions.transport import COOKIE_NAME, find_session_id
 
 logger = logging.getLogger(__name__)
@@ -40,14 +40,19 @@ class Session(SessionMixin):
         self.accessed = self.is_started = self.is_ended = False
 
     @property
-    def record(self) -> SessionRecord:
-        """What the session remembers; raises `NotLoggedIn`, `SessionExpired` or `StoreUnavailable`."""
+    def stored(self) -> StoredSession:
+        """The session as it stands in Redis; raises `NotLoggedIn`, `SessionExpired` or `StoreUnavailable`."""
         self.accessed = True
         if self.session_id is None:
             raise NotLoggedIn
         if self._stored is None:
             self._stored = self._store.load(self.session_id)
-        return self._stored.record
+        return self._stored
+
+    @property
+    def record(self) -> SessionRecord:
+        """What the session remembers; raises what `stored` does."""
+        return self.stored.record
 
     def start(self, user: User, *, session_key: str, user_agent: str) -> SessionId:
         """Log ``user`` in under a new id and end the session this client had; raises `StoreUnavailable`."""
@@ -55,22 +60,43 @@ class Session(SessionMixin):
         record = SessionRecord(
             user=user, session_key=session_key, created_at=now, last_seen_at=now, user_agent=user_agent
         )
-        return self._keep(record)
+        return self._keep(self._store.create(record, replaced=self.session_id))
 
     def renew(self) -> SessionId:
-        """Go on under a new id, both clocks running on; raises what `record` does."""
-        return self._keep(self.record)
+        """Go on under a new id, both clocks running on; raises what `stored` does."""
+        return self._keep(self._store.renew(self.stored))
 
-    def _keep(self, record: SessionRecord) -> SessionId:
-        self._stored = self._store.create(record, replaced=self.session_id)
-        self.session_id, self.is_started, self.is_ended = self._stored.session_id, True, False
+    def _keep(self, stored: StoredSession) -> SessionId:
+        self._stored = stored
+        self.session_id, self.is_started, self.is_ended = stored.session_id, True, False
         return self.session_id
 
     def end(self) -> None:
         """Log out; raises `StoreUnavailable`."""
         if self.session_id:
             self._store.delete(self.session_id)
+        self._forget()
+
+    def _forget(self) -> None:
         self.session_id, self._stored, self.is_started, self.is_ended = None, None, False, True
+
+    def siblings(self) -> list[ListedSession]:
+        """Return all sessions of this one's user, the newest first; raises what `stored` does."""
+        return self._store.list(self.stored.session_id.user_hash)
+
+    def end_sibling(self, handle: str) -> None:
+        """End the session of the same user that has this handle, be it this one; raises what `stored` does."""
+        own = self.stored.session_id
+        self._store.delete_one(own.user_hash, handle)
+        if handle == own.field:
+            self._forget()
+
+    def end_siblings(self, *, and_this: bool) -> None:
+        """End all other sessions of the same user, or all of them; raises what `stored` does."""
+        own = self.stored.session_id
+        self._store.delete_all(own.user_hash, but="" if and_this else own.field)
+        if and_this:
+            self._forget()
 
     def touch(self) -> None:
         """Move the idle clock if it is due; what has ended meanwhile stays ended, and no harm comes of failing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import zlib
 from base64 import b64decode, b64encode
 from typing import Any, Literal
@@ -10,6 +11,8 @@ from typing import Any, Literal
 import msgspec
 
 USER_AGENT_LENGTH = 255
+
+_APPID = re.compile("wx[0-9a-f]{16}")
 
 # What WeChat's user agents are made of, the most frequent last: with it, 320 characters take 60 bytes.
 # It is part of the format: records written with another one can't be read.
@@ -57,12 +60,12 @@ class SessionRecord:
         """Return the record's bytes, which `decode` reads."""
         packed = _Packed(
             1,
-            self.user.appid,
+            _pack_appid(self.user.appid),
             self.user.openid,
             self.user.unionid,
             _pack_key(self.session_key),
             self.created_at,
-            self.last_seen_at,
+            self.last_seen_at - self.created_at,
             _deflate(self.user_agent[:USER_AGENT_LENGTH]),
         )
         return msgspec.msgpack.encode(packed)
@@ -73,10 +76,10 @@ class SessionRecord:
         try:
             packed = _decoder.decode(data)
             return cls(
-                user=User(packed.appid, packed.openid, packed.unionid),
+                user=User(_unpack_appid(packed.appid), packed.openid, packed.unionid),
                 session_key=_unpack_key(packed.session_key),
                 created_at=packed.created_at,
-                last_seen_at=packed.last_seen_at,
+                last_seen_at=packed.created_at + packed.seen_after,
                 user_agent=_inflate(packed.user_agent),
             )
         except (msgspec.DecodeError, UnicodeDecodeError, zlib.error) as error:
@@ -85,16 +88,25 @@ class SessionRecord:
 
 class _Packed(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
     version: Literal[1]
-    appid: str
+    appid: bytes | tuple[str]
     openid: str
     unionid: str | None
     session_key: bytes | tuple[str]
     created_at: int
-    last_seen_at: int
+    seen_after: int
     user_agent: bytes
 
 
 _decoder = msgspec.msgpack.Decoder(_Packed)
+
+
+def _pack_appid(appid: str) -> bytes | tuple[str]:
+    """Return the 8 bytes that are in WeChat's 18 characters; anything else as it is."""
+    return bytes.fromhex(appid[2:]) if _APPID.fullmatch(appid) else (appid,)
+
+
+def _unpack_appid(packed: bytes | tuple[str]) -> str:
+    return f"wx{packed.hex()}" if isinstance(packed, bytes) else packed[0]
 
 
 def _pack_key(session_key: str) -> bytes | tuple[str]:

@@ -14,6 +14,7 @@ USER_HASH_LENGTH = 16
 LENGTH = USER_HASH_LENGTH + 43
 
 _PATTERN = re.compile(rf"[A-Za-z0-9_-]{{{LENGTH}}}")
+_HANDLE = re.compile(r"[A-Za-z0-9_-]{22}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,12 +47,22 @@ class SessionId:
     @property
     def key(self) -> str:
         """The Redis key of the user's hash of sessions."""
-        return f"wxlogin:user:{self.user_hash}"
+        return key_of(self.user_hash)
 
     @property
     def field(self) -> str:
-        """The field of this session in that hash; 128 bits of SHA-256, URL-safe."""
+        """The field of this session in that hash, and its public handle; 128 bits of SHA-256, URL-safe."""
         return _url_safe(hashlib.sha256(self.random.encode()).digest()[:16])
+
+
+def is_handle(text: str) -> bool:
+    """Say whether ``text`` can be the handle of a session."""
+    return bool(_HANDLE.fullmatch(text))
+
+
+def key_of(user_hash: str) -> str:
+    """Return the Redis key of a user's hash of sessions."""
+    return f"wxlogin:user:{user_hash}"
 
 
 def hash_of(user: User) -> str:

@@ -1,0 +1,61 @@
+"""``/admin``: operators see and end the sessions of any user. Without ``WXLOGIN_ADMIN_TOKEN`` it is not there."""
+
+from __future__ import annotations
+
+import re
+
+from flask import Blueprint, Response, current_app, jsonify, request
+from werkzeug.exceptions import BadRequest, NotFound
+
+from wxlogin import audit
+from wxlogin.routes.answers import session_list
+from wxlogin.services import Services
+
+blueprint = Blueprint("admin", __name__, url_prefix="/admin/users/<openid>/sessions")
+
+_BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
+
+
+@blueprint.before_request
+def _check_token() -> None:
+    gate = Services.of(current_app).admin_gate
+    if not gate.is_open:
+        raise NotFound
+    sent = _BEARER.fullmatch(request.headers.get("Authorization", ""))
+    gate.check(sent[1] if sent else "", address=request.remote_addr or "")
+
+
+@blueprint.get("")
+def show(openid: str) -> Response:
+    """List a user's sessions, the newest first."""
+    user_hash = _user_hash(openid)
+    sessions = session_list(Services.of(current_app).sessions.list(user_hash))
+    _note("listed", user_hash, len(sessions))
+    return jsonify(sessions=sessions, count=len(sessions))
+
+
+@blueprint.delete("")
+def end_all(openid: str) -> Response:
+    """Log a user out everywhere."""
+    user_hash = _user_hash(openid)
+    _note("ended all", user_hash, Services.of(current_app).sessions.delete_all(user_hash))
+    return Response(status=204)
+
+
+@blueprint.delete("/<handle>")
+def end_one(openid: str, handle: str) -> Response:
+    """Log a user out on one device."""
+    user_hash = _user_hash(openid)
+    _note("ended one", user_hash, int(Services.of(current_app).sessions.delete_one(user_hash, handle)))
+    return Response(status=204)
+
+
+def _user_hash(openid: str) -> str:
+    appids = request.args.getlist("appid")
+    if len(appids) > 1:
+        raise BadRequest("appid: is there twice.")
+    return Services.of(current_app).user_hash_of(openid, appid=appids[0] if appids else None)
+
+
+def _note(action: str, user_hash: str, sessions: int) -> None:
+    audit.note(action, operator=f"admin token from {request.remote_addr}", user_hash=user_hash, sessions=sessions)
