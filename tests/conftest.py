@@ -5,16 +5,20 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from fakeredis import FakeRedis
 from flask import Flask
 from redis import Redis
+from redis.cluster import RedisCluster
 
 from tests.drivers import MiniProgram, Sandbox, Send, in_process
+from tests.redis_topologies import cluster, sentinel
 from tests.servers import RedisServer, connected, redis_server, sandbox_server
 from wxlogin.app import create_app
+from wxlogin.redis_clients import Client, ConnectionOptions, connect, parse_url
 from wxlogin.services import Services
 from wxlogin.settings import Settings, load
 
@@ -56,12 +60,55 @@ def real_redis(the_redis_server: RedisServer) -> Iterator[Redis]:
         yield client
 
 
+@pytest.fixture(scope="session")
+def the_sentinels_master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    with sentinel(tmp_path_factory.mktemp("sentinel")) as group, closing(_patient(group.url)) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def the_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    with cluster(tmp_path_factory.mktemp("cluster")) as formed, closing(_patient(formed.url)) as client:
+        yield client
+
+
+def _patient(url: str) -> Client:
+    return connect(parse_url(url), ConnectionOptions(connect_timeout_seconds=5, read_timeout_seconds=5))
+
+
+@pytest.fixture
+def sentinels_master(the_sentinels_master: Client) -> Client:
+    the_sentinels_master.flushall()
+    return the_sentinels_master
+
+
+@pytest.fixture
+def clusters_masters(the_cluster: Client) -> Client:
+    the_cluster.flushall(target_nodes=RedisCluster.PRIMARIES)
+    return the_cluster
+
+
+_STORES = {"redis-server": "real_redis", "sentinel": "sentinels_master", "cluster": "clusters_masters"}
+
+
 @pytest.fixture(params=["fakeredis", "redis-server"])
-def any_redis(request: pytest.FixtureRequest) -> Redis:
-    """Each of the stores that a session may live in: tests with it hold for all of them."""
+def one_redis(request: pytest.FixtureRequest) -> Redis:
+    """One server, the imitation and the real one: for what does not depend on where Redis is."""
     if request.param == "fakeredis":
         return FakeRedis()
     redis: Redis = request.getfixturevalue("real_redis")
+    return redis
+
+
+@pytest.fixture(params=["fakeredis", *_STORES])
+def any_redis(request: pytest.FixtureRequest) -> Redis:
+    """Each of the stores that a session may live in: tests with it hold for all of them.
+
+    A Cluster's client is no `Redis`, but for what the tests ask of it.
+    """
+    if request.param == "fakeredis":
+        return FakeRedis()
+    redis: Redis = request.getfixturevalue(_STORES[request.param])
     return redis
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import redis
 import requests
+from redis.cluster import RedisCluster
 
 from wxlogin.redis_clients import Client, ConnectionOptions, connect, parse_url
 from wxlogin.redis_guard import RedisGuard
@@ -121,6 +122,12 @@ def connected(url: str, *, timeout_seconds: float) -> redis.Redis:
 def guarded(client: Client) -> RedisGuard:
     """Return the guard of a client that is there already."""
     return RedisGuard(lambda: client)
+
+
+def keys_in(client: Client) -> list[bytes]:
+    """Return all keys; of a Cluster, those of all its masters."""
+    everywhere = {"target_nodes": RedisCluster.PRIMARIES} if isinstance(client, RedisCluster) else {}
+    return sorted(key for key in client.keys(**everywhere) if isinstance(key, bytes))
 
 
 @contextlib.contextmanager

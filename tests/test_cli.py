@@ -431,7 +431,19 @@ def test_operators_are_told_in_one_line_that_redis_is_gone(
     *logged, said = printed.err.splitlines()
     assert (status, printed.out) == (1, "")
     assert said == "wxlogin: Redis does not serve us (ConnectionError)"
-    assert {json.loads(line)["logger"] for line in logged} == {"wxlogin.redis_guard"}
+    assert {json.loads(line)["logger"] for line in logged} <= {"wxlogin.redis_guard", "wxlogin.audit"}
+
+
+def test_a_revocation_that_nobody_knows_the_end_of_is_logged_as_that(
+    capsys: pytest.CaptureFixture[str], store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WXLOGIN_REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
+
+    assert main(["sessions", "revoke", "--openid", OPENID]) == 1
+
+    *logged, _ = capsys.readouterr().err.splitlines()
+    [line] = [line for line in map(json.loads, logged) if line["logger"] == "wxlogin.audit"]
+    assert (line["message"], line["sessions"]) == ("audit: ended all", "unknown")
 
 
 @pytest.mark.parametrize("command", ["list", "revoke"])

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 logger.setLevel(logging.WARNING)  # of its own: WXLOGIN_LOG_LEVEL=ERROR does not silence it
 
 
-def note(action: str, *, operator: str, user_hash: str, sessions: int) -> None:
-    """Log an operator's ``action``; the user is told by the hash that Redis keys have, not by name."""
-    logger.warning("audit: %s", action, extra={"operator": operator, "user_hash": user_hash, "sessions": sessions})
+def noted(action: str, work: Callable[[], int], *, operator: str, user_hash: str) -> int:
+    """Do ``work``, which tells how many sessions it was about, and log that, or that nobody knows how far it got.
+
+    The user is told by the hash that Redis keys have, not by name.
+    """
+    details: dict[str, object] = {"operator": operator, "user_hash": user_hash, "sessions": "unknown"}
+    try:
+        details["sessions"] = sessions = work()
+    finally:
+        logger.warning("audit: %s", action, extra=details)
+    return sessions

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -86,16 +86,15 @@ def list_sessions(options: argparse.Namespace) -> int:
         record = each.record
         print(each.handle, _time(record.created_at), _time(record.last_seen_at), _plain(record.user_agent))
     print(f"{len(sessions)} sessions" if len(sessions) != 1 else "1 session")
-    _note("listed", user_hash, len(sessions))
+    _noted("listed", lambda: len(sessions), user_hash)
     return 0
 
 
 def revoke_sessions(options: argparse.Namespace) -> int:
     """End all of a user's sessions."""
     services, user_hash = _services_and_user(options)
-    ended = services.sessions.delete_all(user_hash)
+    ended = _noted("ended all", lambda: services.sessions.delete_all(user_hash), user_hash)
     print(f"ended {ended} sessions" if ended != 1 else "ended 1 session")
-    _note("ended all", user_hash, ended)
     return 0
 
 
@@ -176,8 +175,8 @@ def _services_and_user(options: argparse.Namespace) -> tuple[Services, str]:
         raise CommandFailed("--appid is not one of this service's mini-programs") from None
 
 
-def _note(action: str, user_hash: str, sessions: int) -> None:
-    audit.note(action, operator=f"command line of uid {os.getuid()}", user_hash=user_hash, sessions=sessions)
+def _noted(action: str, work: Callable[[], int], user_hash: str) -> int:
+    return audit.noted(action, work, operator=f"command line of uid {os.getuid()}", user_hash=user_hash)
 
 
 def _time(seconds: int) -> str:

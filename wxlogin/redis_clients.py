@@ -25,6 +25,7 @@ Client = Redis | RedisCluster
 _ASKED_AT_MOST = 3  # silent nodes of a Cluster, one after the other, are what a request has time for
 _TURN_SECONDS = 0.2
 _ASK_SENTINELS_SECONDS = 1.0
+_NEWS_SECONDS = 0.05  # for threads that wait for the one that asks
 
 _URL = re.compile(
     r"(?P<scheme>[a-z+]+)://(?:(?P<username>[^:@/]*)(?::(?P<password>[^@/]*))?@)?(?P<nodes>[^/@?#]*)(?P<path>/[^?#]*)?"
@@ -174,15 +175,27 @@ class _MasterPool(SentinelConnectionPool):
     frozen, replaced and thawed. Then redis-py looks for the new one only once a connection breaks.
     """
 
-    _asked_at = 0.0
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._asking, self._asked_at = threading.Lock(), 0.0
+        super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
 
     def get_connection(self, *arguments: Any, **options: Any) -> Any:
         """Return a connection to who is master now; if no Sentinel says who, to who was."""
-        if time.monotonic() - self._asked_at > _ASK_SENTINELS_SECONDS:
-            self._asked_at = time.monotonic()
+        if self._has_old_news() and self._asking.acquire(timeout=_NEWS_SECONDS):
+            try:
+                self._ask()
+            finally:
+                self._asking.release()
+        return super().get_connection(*arguments, **options)
+
+    def _has_old_news(self) -> bool:
+        return time.monotonic() - self._asked_at > _ASK_SENTINELS_SECONDS
+
+    def _ask(self) -> None:
+        if self._has_old_news():  # and not another thread's, just received
             with contextlib.suppress(RedisError):
                 self.get_master_address()  # type: ignore[no-untyped-call]  # lets go of connections to another
-        return super().get_connection(*arguments, **options)
+            self._asked_at = time.monotonic()
 
 
 def _connect_cluster(address: RedisAddress, options: ConnectionOptions) -> Client:

@@ -17,13 +17,15 @@ from tests.drivers import Answer, MiniProgram, Sandbox, Send, in_process
 from tests.fault_proxy import FaultProxy, fault_proxy
 from tests.servers import RedisServer, redis_server, wait_until
 from wxlogin.app import create_app
+from wxlogin.redis_guard import RedisGuard
 from wxlogin.services import Services
 from wxlogin.settings import Settings
 
 BOUND_SECONDS = 1.0
 CLIENTS = 20
 THINKING_SECONDS = 0.02  # of a user, between two requests
-WHEREVER_A_SESSION_IS_NEEDED = ("/auth", "/session", "/sessions")
+NEEDING_REDIS = ("/auth", "/session", "/sessions", "/readyz")
+SERVED, UNSERVED = [204, 200, 200, 200], [503, 503, 503, 503]
 
 
 def careful(send: Send) -> Send:
@@ -46,14 +48,19 @@ NewService = Callable[[str], Send]
 
 
 @pytest.fixture
-def new_service(settings: Settings) -> NewService:
+def new_service(settings: Settings) -> Iterator[NewService]:
     """Start a service for a Redis at some address, as one more process would; return how to send it requests."""
+    guards: list[RedisGuard] = []
 
     def start(redis_url: str) -> Send:
-        app = create_app(Services.build(dataclasses.replace(settings, redis_url=redis_url)))
-        return careful(in_process(app))
+        services = Services.build(dataclasses.replace(settings, redis_url=redis_url))
+        guards.append(services.sessions._redis)
+        return careful(in_process(create_app(services)))
 
-    return start
+    yield start
+    for guard in guards:
+        if guard._client:
+            guard._client.close()
 
 
 @dataclasses.dataclass
@@ -72,11 +79,14 @@ class Witness:
 
     def sees_an_outage(self) -> None:
         """Find nothing that needs Redis working, and all else."""
-        needing_redis = [self.user.get(path) for path in (*WHEREVER_A_SESSION_IS_NEEDED, "/readyz")]
-        assert [answer.status for answer in needing_redis] == [503] * len(needing_redis)
+        assert self.is_answered() == UNSERVED
         self.can_not_log_in()
         assert self.user.get("/healthz").status == 200
         assert self.user.send("GET", "/auth").status == 401  # without an id: nobody is asked
+
+    def is_answered(self) -> list[int]:
+        """Return the statuses of all that needs Redis and changes nothing."""
+        return [self.user.get(path).status for path in NEEDING_REDIS]
 
     def can_not_log_in(self) -> None:
         """Try in vain, and be told to try again with the same code."""
@@ -86,12 +96,7 @@ class Witness:
     def sees_it_end(self) -> None:
         """Wait for the service, and find all as it was: the session, the code, and nothing else logged in."""
         wait_until(self._is_let_in, what="the service is back")
-        assert [self.user.get(path).status for path in (*WHEREVER_A_SESSION_IS_NEEDED, "/readyz")] == [
-            204,
-            200,
-            200,
-            200,
-        ]
+        assert self.is_answered() == SERVED
         assert self.count_of_sessions() == 1
         assert self.user.send("POST", "/login", json={"code": self.code}).status == 200
         assert self.user.get("/auth").status == 204

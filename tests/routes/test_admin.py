@@ -330,3 +330,16 @@ def test_who_is_not_let_in_leaves_no_line_in_the_audit(send: Send, caplog: pytes
     Operator(send, "Bearer wrong").ask("DELETE")
 
     assert audit_of(caplog) == []
+
+
+def test_what_nobody_knows_the_end_of_is_logged_as_that(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    nowhere = dataclasses.replace(settings, admin_token=TOKEN, redis_url="redis://127.0.0.1:1/0")
+    send = in_process(create_app(Services.build(nowhere)))
+
+    answer = send("DELETE", "/admin/users/oUser/sessions", headers={"Authorization": f"Bearer {TOKEN}"})
+
+    assert answer.status == 503
+    line = next(vars(record) for record in caplog.records if record.name == "wxlogin.audit")
+    assert (line["message"], line["sessions"]) == ("audit: ended all", "unknown")

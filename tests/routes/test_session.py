@@ -323,7 +323,15 @@ def test_logging_out_everywhere_else_leaves_this_session(
 
 
 @pytest.mark.parametrize(
-    "query", ["except=", "except=other", "except=Current", "except=current&except=current", "except=current,x"]
+    "query",
+    [
+        "except=",
+        "except=other",
+        "except=Current",
+        "except=current&except=current",
+        "except=current,x",
+        "exept=current",
+    ],
 )
 def test_no_other_exception_is_made(phone: MiniProgram, tablet: MiniProgram, query: str) -> None:
     answer = delete(phone, f"/sessions?{query}")

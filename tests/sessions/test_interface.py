@@ -130,34 +130,34 @@ def session_id_of(answer: TestResponse) -> str:
 
 
 @pytest.fixture
-def service(kind: Kind, any_redis: Redis, clock: Clock) -> Service:
+def service(kind: Kind, one_redis: Redis, clock: Clock) -> Service:
     """An application with the class that the test is about, on each kind of store."""
-    return Service(kind, any_redis, clock)
+    return Service(kind, one_redis, clock)
 
 
 @pytest.fixture
-def ours(any_redis: Redis, clock: Clock) -> Service:
+def ours(one_redis: Redis, clock: Clock) -> Service:
     """The application with our class, on each kind of store."""
-    return Service(OURS, any_redis, clock)
+    return Service(OURS, one_redis, clock)
 
 
 # both classes: the table in the design
 
 
 @unlike_stock("the cookie's value is the Redis key")
-def test_redis_does_not_have_what_opens_a_session(service: Service, any_redis: Redis) -> None:
+def test_redis_does_not_have_what_opens_a_session(service: Service, one_redis: Redis) -> None:
     session_id = service.log_in()
 
-    everything = everything_in(any_redis)
+    everything = everything_in(one_redis)
 
     assert everything
     assert session_id.encode() not in everything
 
 
 @unlike_stock("falls back to pickle.loads")
-def test_a_pickle_planted_in_redis_is_not_run(service: Service, any_redis: Redis, tmp_path: Path) -> None:
+def test_a_pickle_planted_in_redis_is_not_run(service: Service, one_redis: Redis, tmp_path: Path) -> None:
     session_id = service.log_in()
-    plant(any_redis, pickle.dumps(MakesFolder(tmp_path / "code ran")))
+    plant(one_redis, pickle.dumps(MakesFolder(tmp_path / "code ran")))
 
     answer = service.get("/who", session_id)
 
@@ -219,10 +219,10 @@ def test_a_slow_request_does_not_bring_back_a_session_that_is_logged_out_meanwhi
 
 
 @unlike_stock("whoever puts something into flask.session gets one")
-def test_an_anonymous_request_makes_no_session(service: Service, any_redis: Redis) -> None:
+def test_an_anonymous_request_makes_no_session(service: Service, one_redis: Redis) -> None:
     answers = [service.get(path) for path in ("/healthz", "/who", "/visit", "/log-out")]
 
-    assert any_redis.keys() == []
+    assert one_redis.keys() == []
     assert not any(session_id_of(answer) for answer in answers)
 
 
@@ -333,9 +333,9 @@ def test_a_login_sets_one_cookie_that_lives_as_long_as_the_session_may(ours: Ser
 )
 @pytest.mark.parametrize("path", [f"/log-in?openid={OPENID}", "/log-out"])
 def test_the_cookies_attributes_are_as_configured(
-    any_redis: Redis, clock: Clock, config: dict[str, object], expected: set[str], path: str
+    one_redis: Redis, clock: Clock, config: dict[str, object], expected: set[str], path: str
 ) -> None:
-    answer = Service(OURS, any_redis, clock, **config).get(path)
+    answer = Service(OURS, one_redis, clock, **config).get(path)
 
     [cookie] = answer.headers.getlist("Set-Cookie")
     attributes = {attribute for attribute in cookie.split("; ")[1:] if not attribute.startswith("Max-Age")}
@@ -389,7 +389,7 @@ def test_a_login_after_a_logout_in_one_request_sets_the_login(ours: Service) -> 
 
 
 def test_a_logout_after_a_login_in_one_request_clears_the_cookie_and_ends_it(
-    ours: Service, any_redis: Redis
+    ours: Service, one_redis: Redis
 ) -> None:
     def view() -> None:
         OURS.log_in(OPENID)
@@ -400,16 +400,16 @@ def test_a_logout_after_a_login_in_one_request_clears_the_cookie_and_ends_it(
     answer = ours.get("/view")
 
     assert answer.headers.getlist("Set-Cookie") == ["sessionid=; Max-Age=0; HttpOnly; Path=/"]
-    assert any_redis.keys() == []
+    assert one_redis.keys() == []
 
 
-def test_only_the_last_of_two_logins_in_one_request_is_kept(ours: Service, any_redis: Redis) -> None:
+def test_only_the_last_of_two_logins_in_one_request_is_kept(ours: Service, one_redis: Redis) -> None:
     ours.view = lambda: [OURS.log_in(SOMEBODYS_OPENID), OURS.log_in(OPENID)]
 
     answer = ours.get("/view")
 
     assert ours.who(session_id_of(answer)) == OPENID
-    assert len(any_redis.keys()) == 1
+    assert len(one_redis.keys()) == 1
 
 
 def test_a_login_is_the_only_cookie_of_its_answer(ours: Service) -> None:
@@ -541,14 +541,14 @@ def last_seen(redis: Redis, clock: Clock, session_id: str) -> int:
     return store_on(redis, clock).load(parsed).record.last_seen_at
 
 
-def test_the_idle_clock_is_moved_at_most_once_a_minute(ours: Service, any_redis: Redis, clock: Clock) -> None:
+def test_the_idle_clock_is_moved_at_most_once_a_minute(ours: Service, one_redis: Redis, clock: Clock) -> None:
     start, session_id = int(clock()), ours.log_in()
     seen = []
 
     for seconds in (59, 1, 59, 1):
         clock.advance(seconds)
         ours.get("/who", session_id)
-        seen.append(last_seen(any_redis, clock, session_id) - start)
+        seen.append(last_seen(one_redis, clock, session_id) - start)
 
     assert seen == [0, 60, 60, 120]
 
@@ -565,18 +565,18 @@ def test_a_session_in_use_outlives_the_idle_clock_and_not_the_other(ours: Servic
 
 
 def test_a_request_that_did_not_look_at_the_session_does_not_move_its_clock(
-    ours: Service, any_redis: Redis, clock: Clock
+    ours: Service, one_redis: Redis, clock: Clock
 ) -> None:
     start, session_id = int(clock()), ours.log_in()
     clock.advance(100)
 
     ours.get("/healthz", session_id)
 
-    assert last_seen(any_redis, clock, session_id) == start
+    assert last_seen(one_redis, clock, session_id) == start
 
 
 def test_a_slow_request_that_has_to_move_the_clock_does_not_bring_back_what_is_logged_out(
-    ours: Service, any_redis: Redis, clock: Clock
+    ours: Service, one_redis: Redis, clock: Clock
 ) -> None:
     session_id = ours.log_in()
     clock.advance(100)
@@ -585,20 +585,20 @@ def test_a_slow_request_that_has_to_move_the_clock_does_not_bring_back_what_is_l
         ours.get("/log-out", session_id)
 
     assert ours.who(session_id) == "nobody"
-    assert any_redis.keys() == []
+    assert one_redis.keys() == []
 
 
 def test_a_slow_request_that_has_to_move_the_clock_does_not_move_it_back(
-    ours: Service, any_redis: Redis, clock: Clock
+    ours: Service, one_redis: Redis, clock: Clock
 ) -> None:
     session_id = ours.log_in()
     clock.advance(100)
 
     with slow_request(ours, session_id):
         ours.get("/who", session_id)
-        seen = last_seen(any_redis, clock, session_id)
+        seen = last_seen(one_redis, clock, session_id)
 
-    assert last_seen(any_redis, clock, session_id) == seen == int(clock())
+    assert last_seen(one_redis, clock, session_id) == seen == int(clock())
 
 
 @pytest.fixture
@@ -744,12 +744,12 @@ def test_regenerating_does_not_make_a_session_live_longer(ours: Service, clock: 
     assert ours.who(session_id) == "nobody"
 
 
-def test_nobodys_session_is_not_regenerated(ours: Service, any_redis: Redis) -> None:
+def test_nobodys_session_is_not_regenerated(ours: Service, one_redis: Redis) -> None:
 
     answer = ours.get("/regenerate", SessionId.new(USER).text)
 
     assert answer.status_code == 401
-    assert any_redis.keys() == []
+    assert one_redis.keys() == []
 
 
 def interface_of(service: Service) -> SessionInterface:
@@ -776,12 +776,12 @@ def test_what_flask_session_deletes_by_id_is_over(ours: Service) -> None:
     assert ours.who(session_id) == "nobody"
 
 
-def test_what_flask_session_writes_by_id_is_the_idle_clock(ours: Service, any_redis: Redis, clock: Clock) -> None:
+def test_what_flask_session_writes_by_id_is_the_idle_clock(ours: Service, one_redis: Redis, clock: Clock) -> None:
     session_id = ours.log_in()
     clock.advance(100)
-    opened = Session(store_on(any_redis, clock), SessionId.parse(session_id))
+    opened = Session(store_on(one_redis, clock), SessionId.parse(session_id))
     assert opened["openid"] == OPENID
 
     interface_of(ours)._upsert_session(timedelta(days=1), opened, session_id)
 
-    assert last_seen(any_redis, clock, session_id) == int(clock())
+    assert last_seen(one_redis, clock, session_id) == int(clock())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from flask import Blueprint, Response, current_app, jsonify, request
 from werkzeug.exceptions import BadRequest, NotFound
@@ -10,6 +11,7 @@ from werkzeug.exceptions import BadRequest, NotFound
 from wxlogin import audit
 from wxlogin.routes.answers import session_list
 from wxlogin.services import Services
+from wxlogin.sessions.store import SessionStore
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin/users/<openid>/sessions")
 
@@ -29,16 +31,16 @@ def _check_token() -> None:
 def show(openid: str) -> Response:
     """List a user's sessions, the newest first."""
     user_hash = _user_hash(openid)
-    sessions = session_list(Services.of(current_app).sessions.list(user_hash))
-    _note("listed", user_hash, len(sessions))
-    return jsonify(sessions=sessions, count=len(sessions))
+    found = _sessions().list(user_hash)
+    _noted("listed", lambda: len(found), user_hash)
+    return jsonify(sessions=session_list(found), count=len(found))
 
 
 @blueprint.delete("")
 def end_all(openid: str) -> Response:
     """Log a user out everywhere."""
     user_hash = _user_hash(openid)
-    _note("ended all", user_hash, Services.of(current_app).sessions.delete_all(user_hash))
+    _noted("ended all", lambda: _sessions().delete_all(user_hash), user_hash)
     return Response(status=204)
 
 
@@ -46,8 +48,12 @@ def end_all(openid: str) -> Response:
 def end_one(openid: str, handle: str) -> Response:
     """Log a user out on one device."""
     user_hash = _user_hash(openid)
-    _note("ended one", user_hash, int(Services.of(current_app).sessions.delete_one(user_hash, handle)))
+    _noted("ended one", lambda: int(_sessions().delete_one(user_hash, handle)), user_hash)
     return Response(status=204)
+
+
+def _sessions() -> SessionStore:
+    return Services.of(current_app).sessions
 
 
 def _user_hash(openid: str) -> str:
@@ -57,5 +63,5 @@ def _user_hash(openid: str) -> str:
     return Services.of(current_app).user_hash_of(openid, appid=appids[0] if appids else None)
 
 
-def _note(action: str, user_hash: str, sessions: int) -> None:
-    audit.note(action, operator=f"admin token from {request.remote_addr}", user_hash=user_hash, sessions=sessions)
+def _noted(action: str, work: Callable[[], int], user_hash: str) -> None:
+    audit.noted(action, work, operator=f"admin token from {request.remote_addr}", user_hash=user_hash)

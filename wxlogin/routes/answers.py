@@ -29,8 +29,9 @@ def login_answer(code: str, *, appid: str | None) -> Response:
 def refuse_other_sites() -> None:
     """Raise `Forbidden` if a browser asks by itself: for a page of another site, or ahead of its user.
 
-    A script's request, which other sites' pages can't make without our leave, may pass: WeChat's developer tools
-    are a browser and send ``Sec-Fetch-Site: cross-site`` with ``Sec-Fetch-Mode: cors``.
+    A script's request may pass: WeChat's developer tools are a browser and send ``Sec-Fetch-Site: cross-site``
+    with ``Sec-Fetch-Mode: cors``. Another site's script can send one too; the cookie's ``SameSite`` keeps the
+    browser from taking the session that it would get.
     """
     headers = request.headers
     is_prefetch = "prefetch" in (headers.get("Sec-Purpose", "") + headers.get("Purpose", "")).lower()

@@ -237,14 +237,18 @@ class SessionStore:
         return bool(self._eval(_DELETE, session_id.key, session_id.field))
 
     def delete_one(self, user_hash: str, handle: str) -> bool:
-        """End the session of this user that has this handle; False if there was none."""
+        """End the session of this user that has this handle; False if there was none.
+
+        It is not repeated when its answer is lost, nor is `delete_all`: the second time would say that there was
+        none, and what they say is kept.
+        """
         if not is_handle(handle):  # it may be an id by mistake, and Redis is not to see one
             return False
-        return bool(self._eval(_DELETE, key_of(user_hash), handle))
+        return bool(self._eval(_DELETE, key_of(user_hash), handle, repeatable=False))
 
     def delete_all(self, user_hash: str, *, but: str = "") -> int:
         """End a user's sessions, but for the one with the handle ``but``, and return how many that were."""
-        return int(self._eval(_DELETE_ALL, key_of(user_hash), but))
+        return int(self._eval(_DELETE_ALL, key_of(user_hash), but, repeatable=False))
 
     def _write_new(self, client: Client, stored: StoredSession, replaced: SessionId | None) -> None:
         session_id = stored.session_id
@@ -259,8 +263,10 @@ class SessionStore:
     def _read(self, read: Callable[[Client], Any], *, key: str) -> Any:
         return self._redis.call(lambda client: _ours(lambda: read(client)), key=key, repeatable=True)
 
-    def _eval(self, script: str, key: str, *arguments: str | bytes) -> Any:
-        return self._redis.call(lambda client: client.eval(script, 1, key, *arguments), key=key, repeatable=True)
+    def _eval(self, script: str, key: str, *arguments: str | bytes, repeatable: bool = True) -> Any:
+        return self._redis.call(
+            lambda client: client.eval(script, 1, key, *arguments), key=key, repeatable=repeatable
+        )
 
     def _readable(self, key: str, values: Iterable[tuple[bytes, bytes]]) -> Iterator[ListedSession]:
         for field, value in values:
