@@ -22,6 +22,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 from redis import Redis
 
 from tests.conftest import SECRET_KEY, Clock
+from tests.fault_proxy import fault_proxy
 from tests.servers import RedisServer, connected, free_port, guarded, keys_in, monitored, redis_server, wait_until
 from wxlogin.redis_guard import StoreUnavailable
 from wxlogin.sessions.interface import Session
@@ -1287,8 +1288,10 @@ def test_ending_sessions_is_done_and_its_result_unknown_if_its_answer_is_lost(
 ) -> None:
     created = log_in(store_on(real_redis, clock))
 
-    with losing_the_first_answer(the_redis_server) as redis, pytest.raises(StoreUnavailable):
-        end(store_on(redis, clock), created.session_id)
+    with fault_proxy(the_redis_server.port) as proxy, connected(proxy.url, timeout_seconds=5) as redis:
+        proxy.drop_reply_of("EVAL")
+        with pytest.raises(StoreUnavailable):
+            end(store_on(redis, clock), created.session_id)
 
     assert real_redis.keys() == []
 

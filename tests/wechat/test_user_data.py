@@ -211,6 +211,11 @@ def test_a_broken_key_is_not_taken_for_the_one_that_stands_in_for_it() -> None:
     assert is_refused(encrypted_data, session_keys=["not base64"])
 
 
+@pytest.mark.parametrize("payload", [b"?", b"[]", {}, {"watermark": WATERMARK}])
+def test_what_stands_in_for_a_payload_that_is_none_is_not_read(payload: object) -> None:
+    assert is_refused(data_of(payload), appid="wx0000000000000000", openid="o" * 28)
+
+
 @pytest.mark.parametrize("age_seconds", [-(10**9), -61, 601, 10**9])
 def test_a_watermark_too_old_or_of_tomorrow_is_refused(age_seconds: int) -> None:
     assert is_refused(OFFICIAL_DATA, max_age_seconds=600, now=STAMPED_AT + age_seconds)
@@ -307,7 +312,7 @@ def test_what_is_not_to_the_letter_of_its_kind_is_refused(payload: object) -> No
 @pytest.mark.parametrize(
     "payload",
     [
-        pytest.param(USER_INFO | {"openId": f"{OPENID}\n"}, id="openId with a line break"),
+        pytest.param(USER_INFO | {"unionId": f"{UNIONID}\n"}, id="unionId with a line break"),
         pytest.param(USER_INFO | {"unionId": ""}, id="unionId empty"),
         pytest.param(USER_INFO | {"unionId": None}, id="unionId null"),
         pytest.param(USER_INFO | {"unionId": "o" * 129}, id="unionId too long"),
@@ -322,7 +327,7 @@ def test_what_is_not_to_the_letter_of_its_kind_is_refused(payload: object) -> No
         pytest.param(SHARE | {"openGId": "t/G"}, id="openGId that is none"),
         pytest.param(SHARE | {"msgTicket": None}, id="msgTicket null"),
         pytest.param(SHARE | {"opengid": SHARE["openGId"]}, id="openGId and opengid"),
-        pytest.param({"stepInfoList": WERUN["stepInfoList"] * 33}, id="werun of 66 days"),
+        pytest.param({"stepInfoList": [{"timestamp": 1, "step": 1}] * 65}, id="werun of 65 days"),
         pytest.param({"stepInfoList": [{"timestamp": 1}]}, id="werun without a step"),
         pytest.param({"stepInfoList": [{"timestamp": 1, "step": -1}]}, id="werun backwards"),
         pytest.param({"stepInfoList": [{"timestamp": 1, "step": "1"}]}, id="werun with a string"),
@@ -357,6 +362,7 @@ NOT_ITS_JSON: dict[str, bytes] = {
     "a comma too many": TEXT[:-1] + b",}",
     "a comment": TEXT + b"// comment",
     "NaN": TEXT.replace(b'"gender":1', b'"gender":NaN'),
+    "NaN for an object": TEXT[:-66] + b'"watermark":NaN}',
     "infinity": TEXT.replace(b'"gender":1', b'"gender":-Infinity'),
     "infinity in digits": TEXT.replace(b'"gender":1', b'"gender":1e999'),
     "a number of many digits": TEXT.replace(b'"gender":1', b'"gender":' + b"1" * 30_000),

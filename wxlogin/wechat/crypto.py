@@ -81,14 +81,14 @@ def session_signature(session_key: str, body: bytes = b"") -> str:
 def _blocks_of(text: str, *, most: int) -> bytes:
     """Return the AES blocks, 1 to ``most``, that ``text`` is base64 of; none if it is anything else.
 
-    Form decoding turns pluses into spaces: they are turned back. Nothing else is mended, and bits that decoding
-    would drop have to be zero.
+    Form decoding turns pluses into spaces: they are turned back. Nothing else is mended or skipped: encoded again,
+    it has to be the same text.
     """
     if len(text) > (most * _BLOCK_BYTES + 2) // 3 * 4:
         return b""
     text = text.replace(" ", "+")
     try:
-        blocks = b64decode(text, validate=True)
+        blocks = b64decode(text)
     except ValueError:
         return b""
     is_exact = b64encode(blocks).decode() == text

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -188,11 +188,8 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
-
-
-_json = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_constant=_refuse)
+# It lets NaN and Infinity pass, which are floats, and no field takes a float.
+_json = json.JSONDecoder(object_pairs_hook=_without_duplicates)
 
 
 def _parse(data: bytes) -> Any:
