@@ -14,7 +14,7 @@ from wxlogin.sessions.transport import COOKIE_NAME
 
 logger = logging.getLogger(__name__)
 
-_BLUEPRINTS = (login, legacy, session, auth_request, admin, operations)
+_BLUEPRINTS = (login, legacy, session, auth_request, operations)
 
 
 def create_app(services: Services) -> Flask:
@@ -29,6 +29,8 @@ def create_app(services: Services) -> Flask:
     errors.register(app)
     for resource in _BLUEPRINTS:
         app.register_blueprint(resource.blueprint)
+    if services.admin_gate.is_open:
+        app.register_blueprint(admin.blueprint)
     return app
 
 

@@ -93,7 +93,7 @@ def list_sessions(options: argparse.Namespace) -> int:
 def revoke_sessions(options: argparse.Namespace) -> int:
     """End all of a user's sessions."""
     services, user_hash = _services_and_user(options)
-    ended = _noted("ended all", lambda: services.sessions.delete_all(user_hash), user_hash)
+    ended = _noted("ended all", lambda: services.sessions.delete_all(user_hash, repeatable=False), user_hash)
     print(f"ended {ended} sessions" if ended != 1 else "ended 1 session")
     return 0
 

@@ -1280,7 +1280,28 @@ END_ALL: dict[str, Callable[[SessionStore, SessionId], object]] = {
 
 
 @pytest.mark.parametrize("end", END_ALL.values(), ids=END_ALL.keys())
-def test_ending_sessions_is_done_and_its_result_unknown_if_its_answer_is_lost(
+def test_ending_sessions_is_done_although_its_answer_is_lost(
+    the_redis_server: RedisServer,
+    real_redis: Redis,
+    clock: Clock,
+    end: Callable[[SessionStore, SessionId], object],
+) -> None:
+    created = log_in(store_on(real_redis, clock))
+
+    with losing_the_first_answer(the_redis_server) as redis:
+        end(store_on(redis, clock), created.session_id)
+
+    assert real_redis.keys() == []
+
+
+END_ONCE: dict[str, Callable[[SessionStore, SessionId], object]] = {
+    "one": lambda store, own: store.delete_one(own.user_hash, own.field, repeatable=False),
+    "all": lambda store, own: store.delete_all(own.user_hash, repeatable=False),
+}
+
+
+@pytest.mark.parametrize("end", END_ONCE.values(), ids=END_ONCE.keys())
+def test_ending_sessions_once_and_no_more_has_no_result_if_its_answer_is_lost(
     the_redis_server: RedisServer,
     real_redis: Redis,
     clock: Clock,

@@ -236,19 +236,21 @@ class SessionStore:
         """End the session; False if there was none."""
         return bool(self._eval(_DELETE, session_id.key, session_id.field))
 
-    def delete_one(self, user_hash: str, handle: str) -> bool:
+    def delete_one(self, user_hash: str, handle: str, *, repeatable: bool = True) -> bool:
         """End the session of this user that has this handle; False if there was none.
 
-        It is not repeated when its answer is lost, nor is `delete_all`: the second time would say that there was
-        none, and what they say is kept.
+        When the answer is lost it is done again, and then there is none; not so if it is not ``repeatable``.
         """
         if not is_handle(handle):  # it may be an id by mistake, and Redis is not to see one
             return False
-        return bool(self._eval(_DELETE, key_of(user_hash), handle, repeatable=False))
+        return bool(self._eval(_DELETE, key_of(user_hash), handle, repeatable=repeatable))
 
-    def delete_all(self, user_hash: str, *, but: str = "") -> int:
-        """End a user's sessions, but for the one with the handle ``but``, and return how many that were."""
-        return int(self._eval(_DELETE_ALL, key_of(user_hash), but, repeatable=False))
+    def delete_all(self, user_hash: str, *, but: str = "", repeatable: bool = True) -> int:
+        """End a user's sessions, but for the one with the handle ``but``, and return how many that were.
+
+        For ``repeatable``, see `delete_one`.
+        """
+        return int(self._eval(_DELETE_ALL, key_of(user_hash), but, repeatable=repeatable))
 
     def _write_new(self, client: Client, stored: StoredSession, replaced: SessionId | None) -> None:
         session_id = stored.session_id
