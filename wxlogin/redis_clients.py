@@ -193,9 +193,17 @@ class _MasterPool(SentinelConnectionPool):
 
     def _ask(self) -> None:
         if self._has_old_news():  # and not another thread's, just received
-            with contextlib.suppress(RedisError):
-                self.get_master_address()  # type: ignore[no-untyped-call]  # lets go of connections to another
+            if self._named_master() not in {None, self.master_address}:
+                self.disconnect(inuse_connections=False)
             self._asked_at = time.monotonic()
+
+    def _named_master(self) -> tuple[str, int] | None:
+        """Return the address that the first Sentinel to answer names, be it one that seems down at the moment."""
+        for sentinel in self.sentinel_manager.sentinels:
+            with contextlib.suppress(RedisError):
+                address: tuple[str, int] | None = sentinel.sentinel_get_master_addr_by_name(self.service_name)
+                return address
+        return None
 
 
 def _connect_cluster(address: RedisAddress, options: ConnectionOptions) -> Client:

@@ -100,6 +100,13 @@ def test_what_a_get_signs_is_nothing(sandbox: Sandbox, session: Any, path: str, 
 
 
 @PATHS
+def test_the_body_of_a_get_is_not_signed(sandbox: Sandbox, query: dict[str, str | None], path: str) -> None:
+    response = sandbox.client.get(path, query_string=query, data=b"{}")
+
+    assert response.get_json(force=True)["errcode"] == 0
+
+
+@PATHS
 def test_the_key_is_not_decoded_to_sign(
     sandbox: Sandbox, session: Any, query: dict[str, str | None], path: str
 ) -> None:
@@ -222,11 +229,12 @@ def test_a_key_is_kept_for_an_hour(sandbox: Sandbox, clock: Clock, query: dict[s
     assert answer["key_info_list"] == [key | {"expire_in": 1}]
 
 
+@pytest.mark.parametrize("age", [3600, 5000])
 def test_after_an_hour_there_is_a_new_key_in_front(
-    sandbox: Sandbox, clock: Clock, query: dict[str, str | None]
+    sandbox: Sandbox, clock: Clock, query: dict[str, str | None], age: float
 ) -> None:
     (key,) = sandbox.get(ENCRYPT_KEY, query)["key_info_list"]
-    clock.advance(3600)
+    clock.advance(age)
 
     new, old = sandbox.get(ENCRYPT_KEY, query)["key_info_list"]
 
