@@ -76,6 +76,13 @@ class Sandbox:
         code: str = self._control("POST", "codes", json=who).json()["code"]
         return code
 
+    def user_data(self, *, openid: str, kind: str = "user_info", **more: Any) -> dict[str, str]:
+        """Return what the phone of a user would get from WeChat."""
+        data: dict[str, str] = self._control(
+            "POST", "user-data", json={"openid": openid, "kind": kind, **more}
+        ).json()
+        return data
+
     def arm(self, **fault: Any) -> None:
         """Make the next exchange, or ``path=…``, fail as told."""
         self._control("POST", "faults", json={"path": "/sns/jscode2session", **fault})

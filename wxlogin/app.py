@@ -7,14 +7,14 @@ import logging
 from flask import Flask
 
 from wxlogin import logs, settings
-from wxlogin.routes import admin, auth_request, envelope, errors, legacy, login, operations, session
+from wxlogin.routes import admin, auth_request, envelope, errors, legacy, login, operations, session, user_data
 from wxlogin.services import Services
 from wxlogin.sessions.interface import SessionInterface
 from wxlogin.sessions.transport import COOKIE_NAME
 
 logger = logging.getLogger(__name__)
 
-_BLUEPRINTS = (login, legacy, session, auth_request, operations)
+_BLUEPRINTS = (login, legacy, session, user_data, auth_request, operations)
 
 
 def create_app(services: Services) -> Flask:

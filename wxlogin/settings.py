@@ -147,6 +147,7 @@ class Settings:
         "what `wxlogin keys new` prints; or nothing, which switches the admin routes off",
         secret=True,
     )
+    watermark_max_age_seconds: int = _setting(_number(0, least=0), "whole seconds, 0 for any age")
     expose_openid: bool = _setting(_flag(default=False), "true or false")
     session_id_in_body: bool = _setting(_flag(default=False), "true or false")
     cookie_secure: bool = _setting(_flag(default=True), "true or false")

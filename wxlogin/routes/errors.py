@@ -17,6 +17,7 @@ from wxlogin.redis_guard import StoreUnavailable
 from wxlogin.services import UnknownApp
 from wxlogin.sessions.store import NotLoggedIn, SessionExpired
 from wxlogin.wechat import errors as wechat
+from wxlogin.wechat.user_data import StaleSessionKey
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,11 @@ _ROWS: dict[type[BaseException], _Row] = {
     NotAnOperator: _Row(401, "not_logged_in", "Send the operators' token.", level=logging.WARNING),
     TooManyGuesses: _Row(
         429, "rate_limited", "Too many wrong tokens: wait.", retryable=True, level=logging.WARNING
+    ),
+    StaleSessionKey: _Row(
+        409,
+        "session_key_stale",
+        "The data does not decrypt with any key of this user's: log in, ask WeChat for it again, and send that.",
     ),
     StoreUnavailable: _Row(
         503,

@@ -1,0 +1,72 @@
+"""``/user-data``: what the mini-program got from WeChat, encrypted or signed with a key that stays on the server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, current_app, jsonify
+from marshmallow import Schema, fields
+
+from wxlogin.auth import current_session
+from wxlogin.routes.bodies import read_body
+from wxlogin.services import Services
+from wxlogin.wechat.crypto import is_signature
+from wxlogin.wechat.user_data import read_user_data
+
+blueprint = Blueprint("user_data", __name__, url_prefix="/user-data")
+
+_IDS = ("openId", "unionId")
+
+
+class EncryptedSchema(Schema):
+    """What WeChat's API functions give a mini-program about its user."""
+
+    encrypted_data = fields.String(required=True, data_key="encryptedData")
+    iv = fields.String(required=True)
+
+
+class SignedSchema(Schema):
+    """The user's profile in clear, exactly as WeChat gave it, and its signature."""
+
+    raw_data = fields.String(required=True, data_key="rawData")
+    signature = fields.String(required=True)
+
+
+_encrypted, _signed = EncryptedSchema(), SignedSchema()
+
+
+@blueprint.post("/decrypt")
+def decrypt() -> Response:
+    """Decrypt with any key of the user's; who the user is stays here, unless ``WXLOGIN_EXPOSE_OPENID``."""
+    body, services = read_body(_encrypted), Services.of(current_app)
+    user = current_session().record.user
+    payload = read_user_data(
+        body["encrypted_data"],
+        body["iv"],
+        session_keys=_session_keys(),
+        appid=user.appid,
+        openid=user.openid,
+        max_age_seconds=services.settings.watermark_max_age_seconds or None,
+        now=services.sessions.now(),
+    )
+    return jsonify(payload if services.settings.expose_openid else _without_ids(payload))
+
+
+@blueprint.post("/verify")
+def verify() -> Response:
+    """Say whether the signature was made with any key of the user's over these very bytes."""
+    body = read_body(_signed)
+    found = [
+        is_signature(body["signature"], raw_data=body["raw_data"], session_key=session_key)
+        for session_key in _session_keys()
+    ]
+    return jsonify(valid=any(found))
+
+
+def _session_keys() -> list[str]:
+    """Return the keys of all the user's sessions, the newest first: which one WeChat used is not known."""
+    return list(dict.fromkeys(each.record.session_key for each in current_session().siblings()))
+
+
+def _without_ids(payload: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in payload.items() if name not in _IDS}
