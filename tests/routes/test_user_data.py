@@ -180,6 +180,12 @@ def test_a_body_of_another_shape_is_refused(phone: MiniProgram, path: str, body:
     assert (answer.status, answer.error["code"]) == (400, "invalid_request")
 
 
+def test_what_is_wrong_with_a_body_is_said_in_the_words_of_its_sender(phone: MiniProgram) -> None:
+    answer = phone.send("POST", "/user-data/decrypt", headers={"sessionid": phone.stored}, json={"iv": 1})
+
+    assert answer.error["message"] == "encryptedData: Missing data for required field. iv: Not a valid string."
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [("decrypt", {"encryptedData": "AAAA", "iv": "AAAA"}), ("verify", {"rawData": "{}", "signature": "a"})],

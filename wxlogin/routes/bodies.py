@@ -87,7 +87,6 @@ def _refuse_constant(name: str) -> NoReturn:
 def _complaint(error: ValidationError, schema: Schema) -> str:
     """Say what is wrong with which field, without quoting what was sent."""
     messages = error.messages_dict
-    known = [f"{name}: {' '.join(messages[name])}" for name in schema.fields if name in messages]
-    return (
-        " ".join(known) or f"The body has to be an object with no other fields than: {', '.join(schema.fields)}."
-    )
+    names = [field.data_key or name for name, field in schema.fields.items()]
+    known = [f"{name}: {' '.join(messages[name])}" for name in names if name in messages]
+    return " ".join(known) or f"The body has to be an object with no other fields than: {', '.join(names)}."

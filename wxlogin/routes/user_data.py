@@ -1,4 +1,4 @@
-"""``/user-data``: what the mini-program got from WeChat, encrypted or signed with a key that stays on the server."""
+"""``/user-data``: what the mini-program got from WeChat, encrypted or signed with a key that stays here."""
 
 from __future__ import annotations
 
