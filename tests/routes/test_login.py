@@ -320,15 +320,19 @@ def test_a_form_that_is_not_the_one_form_is_refused(send: Send, sandbox: Sandbox
 
 
 def test_a_body_that_does_not_arrive_whole_is_refused(send: Send, sandbox: Sandbox) -> None:
-    class CutOff(io.BytesIO):
+    class CutOff(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
         def readinto(self, _buffer: object) -> int:
             raise RuntimeError("what a server raises for a chunk that is none")
 
     headers = {"Content-Type": "application/json"}
 
-    answer = send("POST", "/login", input_stream=CutOff(b"{}"), headers=headers)
+    chunked = {"wsgi.input": CutOff(), "wsgi.input_terminated": True}
+    answer = send("POST", "/login", headers=headers, environ_overrides=chunked)
 
-    assert (answer.status, answer.error["code"]) == (400, "invalid_request")
+    assert (answer.status, answer.error["message"]) == (400, "The body did not arrive whole.")
     assert sandbox.calls() == []
 
 
