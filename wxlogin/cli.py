@@ -121,13 +121,20 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="wxlogin", description="Log WeChat mini-program users in.")
     parser.add_argument("--version", action="version", version=f"wxlogin {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_dev(commands.add_parser("dev", help="run the service with the sandbox and a store in memory"))
+    _add_sandbox(commands.add_parser("sandbox", help="run the imitation of WeChat's API alone"))
+    _add_sessions(commands.add_parser("sessions", help="list or end a user's sessions"))
+    _add_keys(commands.add_parser("keys", help="make secret keys"))
+    return parser
 
-    command = commands.add_parser("dev", help="run the service with the sandbox and a store in memory")
+
+def _add_dev(command: argparse.ArgumentParser) -> None:
     command.add_argument("--port", type=_port, default=8000, help="of the service (%(default)s)")
     command.add_argument("--sandbox-port", type=_port, default=8001, help="of the sandbox (%(default)s)")
     command.set_defaults(run=dev)
 
-    command = commands.add_parser("sandbox", help="run the imitation of WeChat's API alone")
+
+def _add_sandbox(command: argparse.ArgumentParser) -> None:
     command.add_argument("--port", type=_port, default=8001, help="(%(default)s)")
     command.add_argument("--host", default=HOST, help="the address to listen on (%(default)s)")
     command.add_argument(
@@ -135,20 +142,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=sandbox)
 
-    sessions = commands.add_parser("sessions", help="list or end a user's sessions")
-    sessions_commands = sessions.add_subparsers(required=True, metavar="list|revoke")
+
+def _add_sessions(command: argparse.ArgumentParser) -> None:
+    commands = command.add_subparsers(required=True, metavar="list|revoke")
     for name, run, words in (
         ("list", list_sessions, "handle, made, last seen (UTC) and user agent of each session"),
         ("revoke", revoke_sessions, "log a user out everywhere"),
     ):
-        command = sessions_commands.add_parser(name, help=words, description=words)
-        command.add_argument("--openid", required=True, help="the user")
-        command.add_argument("--appid", help="of which mini-program, if there are several")
-        command.set_defaults(run=run)
+        each = commands.add_parser(name, help=words, description=words)
+        each.add_argument("--openid", required=True, help="the user")
+        each.add_argument("--appid", help="of which mini-program, if there are several")
+        each.set_defaults(run=run)
 
-    keys = commands.add_parser("keys", help="make secret keys").add_subparsers(required=True, metavar="new")
-    keys.add_parser("new", help="print a fresh key for WXLOGIN_SECRET_KEYS").set_defaults(run=new_key)
-    return parser
+
+def _add_keys(command: argparse.ArgumentParser) -> None:
+    commands = command.add_subparsers(required=True, metavar="new")
+    commands.add_parser("new", help="print a fresh key for WXLOGIN_SECRET_KEYS").set_defaults(run=new_key)
 
 
 def _port(text: str) -> int:
