@@ -352,6 +352,7 @@ def _certificate(
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
     now = dt.datetime.now(dt.UTC)
+    signer = issuer[1] if issuer else key
     builder = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -361,8 +362,26 @@ def _certificate(
         .not_valid_before(now + dt.timedelta(days=days[0]))
         .not_valid_after(now + dt.timedelta(days=days[1]))
         .add_extension(extension, critical=True)
+        # Python 3.13 checks as RFC 5280 wants, and that wants these.
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+        .add_extension(_usage(is_authority=issuer is None), critical=True)
     )
-    return builder.sign(issuer[1] if issuer else key, hashes.SHA256()), key
+    return builder.sign(signer, hashes.SHA256()), key
+
+
+def _usage(*, is_authority: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not is_authority,
+        key_cert_sign=is_authority,
+        crl_sign=is_authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _pem(certificate: x509.Certificate) -> bytes:
