@@ -18,7 +18,7 @@ from redis.cluster import PRIMARY, ClusterNode, NodesManager, RedisCluster
 from redis.exceptions import RedisClusterException
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
-from redis.sentinel import SentinelConnectionPool
+from redis.sentinel import MasterNotFoundError, SentinelConnectionPool
 
 Client = Redis | RedisCluster
 
@@ -150,7 +150,7 @@ def _connect_socket(address: RedisAddress, options: ConnectionOptions) -> Client
 
 def _connect_sentinel(address: RedisAddress, options: ConnectionOptions) -> Client:
     tls = {"ssl": True, **_tls(options)} if address.is_encrypted else {}
-    sentinel = Sentinel(  # type: ignore[no-untyped-call]
+    sentinel = _Sentinels(  # type: ignore[no-untyped-call]
         list(address.nodes), sentinel_kwargs={**_common(_hastened(options)), **tls}, **_common(options), **tls
     )
     master: Redis = sentinel.master_for(  # type: ignore[no-untyped-call]
@@ -166,6 +166,24 @@ def _hastened(options: ConnectionOptions) -> ConnectionOptions:
         connect_timeout_seconds=options.connect_timeout_seconds / 2,
         read_timeout_seconds=options.read_timeout_seconds / 2,
     )
+
+
+class _Sentinels(Sentinel):
+    """Sentinels, asked in the way that Redis' guidelines for clients want.
+
+    https://redis.io/docs/latest/develop/reference/sentinel-clients/: redis-py reads ``SENTINEL MASTERS`` instead,
+    where the old master stands for some seconds after the new one was promoted.
+    """
+
+    def discover_master(self, service_name: str) -> tuple[str, int]:
+        """Return the address that the first Sentinel to answer names, and ask that one first from now on."""
+        for sentinel in self.sentinels:
+            with contextlib.suppress(RedisError):
+                address: Any = sentinel.sentinel_get_master_addr_by_name(service_name)
+                if address:
+                    self.sentinels = sorted(self.sentinels, key=lambda each: each is not sentinel)
+                    return address[0].decode(), address[1]
+        raise MasterNotFoundError("No Sentinel names a master.")
 
 
 class _MasterPool(SentinelConnectionPool):
@@ -193,17 +211,9 @@ class _MasterPool(SentinelConnectionPool):
 
     def _ask(self) -> None:
         if self._has_old_news():  # and not another thread's, just received
-            if self._named_master() not in {None, self.master_address}:
-                self.disconnect(inuse_connections=False)
-            self._asked_at = time.monotonic()
-
-    def _named_master(self) -> tuple[str, int] | None:
-        """Return the address that the first Sentinel to answer names, be it one that seems down at the moment."""
-        for sentinel in self.sentinel_manager.sentinels:
             with contextlib.suppress(RedisError):
-                address: tuple[str, int] | None = sentinel.sentinel_get_master_addr_by_name(self.service_name)
-                return address
-        return None
+                self.get_master_address()  # type: ignore[no-untyped-call]  # lets go of connections to another
+            self._asked_at = time.monotonic()
 
 
 def _connect_cluster(address: RedisAddress, options: ConnectionOptions) -> Client:

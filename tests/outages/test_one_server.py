@@ -182,6 +182,7 @@ def test_a_full_memory_keeps_nobody_from_logging_out(server: RedisServer, witnes
         operator.config_set("maxmemory", 1)
 
     witness.can_not_log_in()
+    assert witness.is_answered() == SERVED
     assert witness.user.log_out().status == 204
 
     assert witness.user.whoami().status == 401
