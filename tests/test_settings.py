@@ -129,6 +129,13 @@ def test_a_bad_value_is_refused_without_quoting_it(monkeypatch: pytest.MonkeyPat
     assert "canary" not in problem
 
 
+def test_a_file_that_can_be_read_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("a certificate")
+    monkeypatch.setenv("WXLOGIN_REDIS_CA_PATH", str(tmp_path / "ca.pem"))
+
+    assert settings.load().redis_ca_path == str(tmp_path / "ca.pem")
+
+
 def test_a_variable_without_a_value_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WXLOGIN_LOG_LEVEL", "")
     monkeypatch.setenv("WXLOGIN_SESSION_IDLE_SECONDS", "")
