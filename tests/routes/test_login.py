@@ -319,20 +319,22 @@ def test_a_form_that_is_not_the_one_form_is_refused(send: Send, sandbox: Sandbox
     assert sandbox.calls() == []
 
 
-def test_a_body_that_does_not_arrive_whole_is_refused(send: Send, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("failure", [RuntimeError("a chunk that is none"), ConnectionResetError("gone")])
+def test_a_body_that_does_not_arrive_whole_is_refused(send: Send, sandbox: Sandbox, failure: Exception) -> None:
     class CutOff(io.RawIOBase):
         def readable(self) -> bool:
             return True
 
         def readinto(self, _buffer: object) -> int:
-            raise RuntimeError("what a server raises for a chunk that is none")
+            raise failure
 
     headers = {"Content-Type": "application/json"}
 
     chunked = {"wsgi.input": CutOff(), "wsgi.input_terminated": True}
     answer = send("POST", "/login", headers=headers, environ_overrides=chunked)
 
-    assert (answer.status, answer.error["message"]) == (400, "The body did not arrive whole.")
+    assert (answer.status, answer.error["code"]) == (400, "invalid_request")
+    assert "field" not in answer.error["message"]
     assert sandbox.calls() == []
 
 
