@@ -180,7 +180,7 @@ class _Sentinels(Sentinel):
         for sentinel in self.sentinels:
             with contextlib.suppress(RedisError):
                 address: Any = sentinel.sentinel_get_master_addr_by_name(service_name)
-                if address:  # pragma: no branch  # else a Sentinel that was never told of the master
+                if address:
                     self.sentinels = sorted(self.sentinels, key=lambda each: each is not sentinel)
                     return address[0].decode(), address[1]
         raise MasterNotFoundError("No Sentinel names a master.")

@@ -160,3 +160,11 @@ def test_if_everybody_is_silent_every_answer_still_comes_in_time(
 
     assert statuses == {503: len(users)}
     assert late("GET", "/readyz").status == 503
+
+
+def test_sentinels_that_know_no_such_master_leave_the_store_unavailable(
+    group: SentinelGroup, new_service: NewService, sandbox: Sandbox
+) -> None:
+    service = new_service(group.url.replace(group.name, "another"))
+
+    assert service("GET", "/readyz").error["code"] == "store_unavailable"
