@@ -10,7 +10,7 @@ INSTALL = $(PIP) install --quiet --constraint constraints.txt --editable
 DEBIAN = $(shell [ "$$(id -u)" = 0 ] || echo sudo) sh -c 'apt-get update -qq && apt-get install -y -qq --no-install-recommends "$$0"'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format clean
+.PHONY: help run test stack check format clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ test: check $(VENV)/.servers  ## set up, then every check and every test
 	$(VENV)/bin/coverage run -m pytest $(PYTEST)
 	$(VENV)/bin/coverage combine --quiet
 	$(VENV)/bin/coverage report
+
+stack: $(VENV)/.tests  ## test the Compose stack, which takes a Docker engine and two minutes
+	STACK_TESTS=1 $(VENV)/bin/pytest --quiet tests/compose $(PYTEST)
 
 check: $(VENV)/.tests  ## ruff, mypy, import-linter
 	$(VENV)/bin/ruff check
@@ -52,6 +55,7 @@ $(VENV)/.tests: setup.cfg constraints.txt | $(VENV)/bin/python
 	@$(INSTALL) '.[dev,test]'
 	@touch $@ $(VENV)/.service
 
-$(VENV)/.servers:
+$(VENV)/.servers: Makefile
 	@command -v redis-server >/dev/null || $(DEBIAN) redis-server
+	@command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || $(DEBIAN) nginx
 	@touch $@

@@ -23,8 +23,8 @@ from flask_session.redis.redis import RedisSessionInterface
 from redis import Redis, RedisError
 
 from wxlogin.redis_guard import RedisGuard
+from wxlogin.seal import Seal
 from wxlogin.sessions.record import SessionRecord, User
-from wxlogin.sessions.seal import Seal
 from wxlogin.sessions.store import Lifetimes, SessionStore
 
 USERS = 100_000

@@ -24,6 +24,11 @@ from wxlogin.settings import Settings, load
 
 APPID = "wx4f4bc4dec97d474b"
 SECRET_KEY = "a-secret-key-of-tests-0123456789abcdef"
+LIMITS = [
+    f"WXLOGIN_{what}_LIMIT_PER_{whom}"
+    for what in ("LOGIN", "USER_DATA", "PHONE_NUMBER")
+    for whom in ("ADDRESS", "USER")
+]
 
 
 class Clock:
@@ -125,7 +130,7 @@ def sandbox(the_sandbox: Sandbox) -> Sandbox:
 
 
 def environment(*, redis_url: str, wechat_api_url: str) -> dict[str, str]:
-    """Return what a service needs to be told; it logs all it can."""
+    """Return what a service needs to be told; it logs all it can, and nobody asks too often."""
     return {
         "WXLOGIN_APPID": APPID,
         "WXLOGIN_APP_SECRET": "sandbox-secret",
@@ -133,6 +138,7 @@ def environment(*, redis_url: str, wechat_api_url: str) -> dict[str, str]:
         "WXLOGIN_REDIS_URL": redis_url,
         "WXLOGIN_WECHAT_API_URL": wechat_api_url,
         "WXLOGIN_LOG_LEVEL": "DEBUG",
+        **dict.fromkeys(LIMITS, "none"),
     }
 
 

@@ -83,6 +83,15 @@ class Sandbox:
         ).json()
         return data
 
+    def phone_code(self, **whose: str) -> str:
+        """Do what the button for a phone number does."""
+        code: str = self._control("POST", "phone-codes", json=whose).json()["code"]
+        return code
+
+    def end_tokens(self, **how: Any) -> None:
+        """End the access_tokens there are: ``void=True``, or ``expire=True``."""
+        self._control("POST", "tokens", json=how)
+
     def arm(self, **fault: Any) -> None:
         """Make the next exchange, or ``path=…``, fail as told."""
         self._control("POST", "faults", json={"path": "/sns/jscode2session", **fault})
@@ -91,6 +100,10 @@ class Sandbox:
         """Return what WeChat was asked so far."""
         calls: list[dict[str, Any]] = self._control("GET", "calls").json()
         return calls
+
+    def answers(self, path: str) -> list[int | None]:
+        """Return the errcodes of the calls of an endpoint so far."""
+        return [call["errcode"] for call in self.calls() if call["path"] == path]
 
     def reset(self) -> None:
         """Forget everything."""
@@ -110,14 +123,16 @@ class MiniProgram:
     sandbox: Sandbox
     openid: str = "oGZUI0egBJY1zhBYw2KhdUfwVJJE"
     stored: str = ""
+    appid: str | None = None
+    """Which one it is, for a service of several."""
 
     def log_in(self) -> Answer:
         """Call ``wx.login()`` and post the code."""
-        return self.log_in_with(self.sandbox.issue_code(openid=self.openid))
+        return self.log_in_with(self.sandbox.issue_code(openid=self.openid, **self._which()))
 
     def log_in_with(self, code: str) -> Answer:
         """Post ``code`` and keep what comes back."""
-        return self._keep(self.send("POST", "/login", json={"code": code}))
+        return self._keep(self.send("POST", "/login", json={"code": code, **self._which()}))
 
     def log_in_the_old_way(self) -> Answer:
         """Do what the old tutorial's client does."""
@@ -141,6 +156,13 @@ class MiniProgram:
     def get(self, path: str) -> Answer:
         """Make a request as the logged-in user."""
         return self.send("GET", path, headers=self._headers())
+
+    def post(self, path: str, **request: Any) -> Answer:
+        """Send something as the logged-in user."""
+        return self.send("POST", path, headers=self._headers(), **request)
+
+    def _which(self) -> dict[str, str]:
+        return {"appid": self.appid} if self.appid else {}
 
     def _headers(self) -> dict[str, str]:
         return {"sessionid": self.stored} if self.stored else {}

@@ -30,7 +30,7 @@ PATIENCE_SECONDS = 20
 
 def program(name: str, *, package: str) -> str:
     """Return the path of a program that a test needs; without it, fail in CI and skip elsewhere."""
-    path = shutil.which(name)
+    path = shutil.which(name) or shutil.which(name, path="/usr/sbin")  # where only root looks, by default
     if path:
         return path
     how = f"this test needs {name}: apt-get install {package}"
@@ -144,9 +144,26 @@ def monitored(client: redis.Redis) -> Iterator[list[str]]:
 
 
 @contextlib.contextmanager
-def sandbox_server(apps: Mapping[str, str] = DEFAULT_APPS) -> Iterator[str]:
+def round_trips(client: redis.Redis) -> Iterator[Callable[[], int]]:
+    """Count how often Redis was sent something: the function that this gives tells it when the context has ended.
+
+    Commands that are sent together are read together.
+    """
+    counts = [_reads(client)]
+    yield lambda: counts[1] - counts[0] - 1  # the one to count them is none of them
+    counts.append(_reads(client))
+
+
+def _reads(client: redis.Redis) -> int:
+    return int(client.info("stats")["total_reads_processed"])
+
+
+@contextlib.contextmanager
+def sandbox_server(
+    apps: Mapping[str, str] = DEFAULT_APPS, *, clock: Callable[[], float] = time.time
+) -> Iterator[str]:
     """Run the imitation of WeChat on a thread and give its address."""
-    server = make_sandbox_server(create_sandbox(SandboxState(apps=apps)), host="127.0.0.1", port=0)
+    server = make_sandbox_server(create_sandbox(SandboxState(apps=apps, clock=clock)), host="127.0.0.1", port=0)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -173,10 +190,15 @@ class Service:
 
 @contextlib.contextmanager
 def gunicorn(
-    folder: Path, environment: Mapping[str, str], *, workers: int = 2, options: tuple[str, ...] = ()
+    folder: Path,
+    environment: Mapping[str, str],
+    *,
+    workers: int = 2,
+    port: int | None = None,
+    options: tuple[str, ...] = (),
 ) -> Iterator[Service]:
     """Run ``gunicorn wsgi:app`` with this environment until the context ends."""
-    url = f"http://127.0.0.1:{(port := free_port())}"
+    url = f"http://127.0.0.1:{(port := port or free_port())}"
     command = [
         sys.executable,
         "-m",

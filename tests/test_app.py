@@ -89,3 +89,21 @@ def test_nothing_is_connected_before_it_is_needed(settings: Settings) -> None:
     app = create_app(Services.build(nowhere))
 
     assert app.test_client().get("/healthz").status_code == 200
+
+
+def test_gunicorn_has_the_threads_that_the_service_shares_out() -> None:
+    settings = environment(redis_url="memory://", wechat_api_url="http://127.0.0.1:1") | {"WXLOGIN_THREADS": "3"}
+
+    printed = subprocess.run(
+        [sys.executable, "-m", "gunicorn", "wsgi:app", "--print-config"],
+        cwd=PROJECT,
+        env=clean_environment(settings),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=True,
+    ).stdout
+
+    assert [line.split() for line in printed.splitlines() if line.startswith("threads ")] == [
+        ["threads", "=", "3"]
+    ]

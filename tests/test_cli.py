@@ -94,6 +94,23 @@ def test_devs_sessions_work(tmp_path: Path) -> None:
         assert (mini_program.log_in().status, mini_program.whoami().status) == (200, 200)
 
 
+@pytest.mark.parametrize("chosen", [{"WXLOGIN_APPS_FILE": "apps.json"}, {"WXLOGIN_APPS_FILE_FILE": "path"}])
+def test_dev_knows_all_mini_programs_of_a_file(tmp_path: Path, chosen: dict[str, str]) -> None:
+    apps = {"wx0000000000000001": "secret-of-one", "wx0000000000000002": "secret-of-two"}
+    (tmp_path / "apps.json").write_text(json.dumps(apps))
+    (tmp_path / "path").write_text("apps.json")
+    with dev(tmp_path, **chosen) as (_, said, url):
+        line = next(line for line in said.splitlines() if line.strip().startswith("curl"))
+        answer = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True).stdout
+        sandbox = re.search(r"sandbox  (\S+)  imitates api.weixin.qq.com for (.*)", said)
+        assert sandbox
+        phones = [MiniProgram(over_http(url), Sandbox(sandbox[1]), appid=appid) for appid in apps]
+
+        assert [phone.log_in().status for phone in phones] == [200, 200]
+    assert sandbox[2] == ", ".join(apps)
+    assert answer.startswith("HTTP/1.1 200 OK")
+
+
 @pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
 def test_dev_stops_cleanly_and_leaves_nothing_behind(tmp_path: Path, signal_: int) -> None:
     with dev(tmp_path) as (process, _, url):
@@ -417,6 +434,45 @@ def test_an_appid_that_is_not_ours_is_refused(
     assert status == 1
     assert (printed.out, printed.err) == ("", "wxlogin: --appid is not one of this service's mini-programs\n")
     assert is_logged_in(store, session_id)
+
+
+@pytest.fixture
+def several_apps(store: SessionStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Make the service one of several mini-programs."""
+    apps = {APPID: "secret-of-one", "wx0000000000000002": "secret-of-two"}
+    (tmp_path / "apps.json").write_text(json.dumps(apps))
+    monkeypatch.setenv("WXLOGIN_APPS_FILE", str(tmp_path / "apps.json"))
+    monkeypatch.delenv("WXLOGIN_APPID")
+    monkeypatch.delenv("WXLOGIN_APP_SECRET")
+
+
+@pytest.mark.usefixtures("several_apps")
+@pytest.mark.parametrize("command", ["list", "revoke"])
+def test_with_several_apps_operators_have_to_say_which(
+    capsys: pytest.CaptureFixture[str], store: SessionStore, command: str
+) -> None:
+    session_id = log_in(store)
+
+    status = main(["sessions", command, "--openid", OPENID])
+
+    printed = capsys.readouterr()
+    assert (status, printed.out) == (1, "")
+    assert printed.err == "wxlogin: --appid has to say which mini-program: the service has several\n"
+    assert is_logged_in(store, session_id)
+
+
+@pytest.mark.usefixtures("several_apps")
+def test_with_several_apps_the_sessions_of_the_named_ones_user_end(
+    capsys: pytest.CaptureFixture[str], store: SessionStore
+) -> None:
+    log_in(store)
+
+    ended = [
+        _printed(capsys, f"sessions revoke --openid {OPENID} --appid {appid}")
+        for appid in ("wx0000000000000002", APPID)
+    ]
+
+    assert ended == ["ended 0 sessions\n", "ended 1 session\n"]
 
 
 @pytest.mark.parametrize("command", ["list", "revoke"])

@@ -101,6 +101,40 @@ def test_a_try_that_waits_in_vain_keeps_the_fuse_blown_for_as_long_again(blown: 
     assert blown.lets_through()
 
 
+def test_one_wait_in_vain_is_told_that_it_blew_the_fuse(fuse: Fuse) -> None:
+    told = [fuse.note_wait_in_vain() for _ in range(6)]
+
+    assert told == [False, False, True, False, False, False]
+
+
+def test_one_answer_is_told_that_it_mended_the_fuse(blown: Fuse) -> None:
+    told = [blown.note_answer() for _ in range(3)]
+
+    assert told == [True, False, False]
+
+
+@pytest.mark.parametrize("waits", [0, 1, 2])
+def test_an_answer_mends_nothing_that_is_whole(fuse: Fuse, waits: int) -> None:
+    wait_in_vain(fuse, times=waits)
+
+    assert not fuse.note_answer()
+
+
+def test_of_20_threads_that_wait_in_vain_one_blows_the_fuse_and_one_mends_it(fuse: Fuse) -> None:
+    barrier = threading.Barrier(20)
+
+    def wait_and_be_answered(_: int) -> tuple[bool, bool]:
+        barrier.wait(20)
+        blew = fuse.note_wait_in_vain()
+        barrier.wait(20)
+        return blew, fuse.note_answer()
+
+    with ThreadPoolExecutor(20) as pool:
+        blew, mended = zip(*pool.map(wait_and_be_answered, range(20)), strict=True)
+
+    assert (sum(blew), sum(mended)) == (1, 1)
+
+
 def test_an_answer_mends_the_fuse(blown: Fuse) -> None:
     blown.note_answer()
 

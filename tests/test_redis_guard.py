@@ -19,7 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from tests.servers import RedisServer, connected, free_port, guarded, redis_server, wait_until
-from wxlogin.redis_guard import StoreUnavailable
+from wxlogin.redis_guard import RedisGuard, StoreUnavailable
 
 GENEROUS_SECONDS = 1.0
 
@@ -371,6 +371,45 @@ def test_a_mistake_of_ours_is_not_taken_for_redis_trouble(repeatable: bool) -> N
 
 
 # what is told
+
+
+def _slow(seconds: float) -> str:
+    time.sleep(seconds)  # what is called takes its time
+    return "answer"
+
+
+def test_answers_that_come_too_late_blow_the_fuse() -> None:
+    """They drip: no read of a byte times out, and together they take longer than anybody may."""
+    guard = guarded(FakeRedis())
+    for _ in range(3):
+        assert guard.call(lambda _: _slow(0.51), key="key", repeatable=True) == "answer"
+
+    with pytest.raises(StoreUnavailable):
+        guard.call(lambda _: "answer", key="key", repeatable=True)
+
+
+def test_a_silent_redis_is_logged_when_it_falls_silent_and_when_it_answers_again(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with client_of(server.url) as client:
+        guard = guarded(client)
+        server.freeze()
+        for _ in range(5):
+            with pytest.raises(StoreUnavailable):
+                guard.call(lambda client: client.get("name"), key="name", repeatable=True)
+        server.thaw()
+        wait_until(lambda: answers(guard), what="a probe is answered")
+
+    told = [record.message for record in caplog.records if "Redis " in record.message]
+    assert told == ["Redis is silent: most calls are turned away", "Redis answers again"]
+
+
+def answers(guard: RedisGuard) -> bool:
+    try:
+        guard.call(lambda client: client.get("name"), key="name", repeatable=True)
+    except StoreUnavailable:
+        return False
+    return True
 
 
 def test_a_failure_is_logged_once_without_what_the_command_was_about(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def test_every_problem_is_told_at_once_with_what_to_write(monkeypatch: pytest.Mo
 
     assert told == [
         "WXLOGIN_APPID: Not set. Write the mini-program's AppID, wx and 16 hexadecimal digits, "
-        "from mp.weixin.qq.com.",
+        "from mp.weixin.qq.com; or, for several mini-programs, WXLOGIN_APPS_FILE instead.",
         "WXLOGIN_SECRET_KEYS: A key is too short or too regular to be secret. Write what `wxlogin keys new` "
         "prints; several are separated by commas, the newest first.",
         "WXLOGIN_SESSION_IDLE_SECONDS: Not a valid integer. Write whole seconds, 1 or more.",
@@ -116,6 +117,14 @@ def test_what_is_needed_has_to_be_there(monkeypatch: pytest.MonkeyPatch, name: s
         ("WXLOGIN_COOKIE_SAMESITE", "lax"),
         ("WXLOGIN_COOKIE_PATH", "api"),
         ("WXLOGIN_COOKIE_PATH", "/; Domain=evil.test"),
+        ("WXLOGIN_LOGIN_LIMIT_PER_ADDRESS", "many"),
+        ("WXLOGIN_LOGIN_LIMIT_PER_USER", "30"),
+        ("WXLOGIN_LOGIN_LIMIT_PER_USER", "30/fortnight"),
+        ("WXLOGIN_USER_DATA_LIMIT_PER_ADDRESS", "-1/minute"),
+        ("WXLOGIN_USER_DATA_LIMIT_PER_USER", "0/minute"),
+        ("WXLOGIN_PHONE_NUMBER_LIMIT_PER_ADDRESS", "60/minute;canary"),
+        ("WXLOGIN_PHONE_NUMBER_LIMIT_PER_USER", "1/99 years"),
+        ("WXLOGIN_TRUSTED_PROXIES", "-1"),
         ("WXLOGIN_LOG_LEVEL", "LOUD"),
         ("WXLOGIN_LOG_FORMAT", "xml"),
     ],
@@ -208,3 +217,91 @@ def test_names_that_no_setting_has_are_found(monkeypatch: pytest.MonkeyPatch, tm
     (tmp_path / ".env").write_text("WXLOGIN_COOKY_PATH=/\n")
 
     assert settings.unknown_names() == ["WXLOGIN_COOKY_PATH", "WXLOGIN_SESION_IDLE_SECONDS"]
+
+
+# several mini-programs
+
+APPS = {APPID: "canary-secret-of-one", "wx0000000000000002": "canary-secret-of-two"}
+
+
+@pytest.fixture
+def apps_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The file of a service of several mini-programs, which has nothing else to say which they are."""
+    path = tmp_path / "apps.json"
+    path.write_text(json.dumps(APPS))
+    monkeypatch.setenv("WXLOGIN_APPS_FILE", str(path))
+    monkeypatch.delenv("WXLOGIN_APPID")
+    monkeypatch.delenv("WXLOGIN_APP_SECRET")
+    return path
+
+
+def test_several_mini_programs_are_in_a_file(apps_file: Path) -> None:
+    assert settings.load().read_apps() == APPS
+
+
+def test_one_mini_program_needs_no_file() -> None:
+    assert settings.load().read_apps() == {APPID: "canary-app-secret"}
+
+
+@pytest.mark.parametrize("name", ["WXLOGIN_APPID", "WXLOGIN_APP_SECRET"])
+@pytest.mark.parametrize("content", [json.dumps(APPS), "{}"])
+def test_a_file_of_mini_programs_and_one_of_its_own_are_refused(
+    monkeypatch: pytest.MonkeyPatch, apps_file: Path, name: str, content: str
+) -> None:
+    apps_file.write_text(content)
+    monkeypatch.setenv(name, NEEDED[name])
+
+    assert problems()[-1] == (
+        "WXLOGIN_APPS_FILE: Set along with WXLOGIN_APPID or WXLOGIN_APP_SECRET. Write the one or the others."
+    )
+
+
+@pytest.mark.usefixtures("apps_file")
+def test_with_a_file_of_mini_programs_an_empty_appid_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WXLOGIN_APPID", "")
+
+    assert settings.load().read_apps() == APPS
+
+
+def test_the_path_of_the_file_of_mini_programs_can_be_in_a_file_like_any_setting(
+    monkeypatch: pytest.MonkeyPatch, apps_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "path").write_text(f"{apps_file}\n")
+    monkeypatch.delenv("WXLOGIN_APPS_FILE")
+    monkeypatch.setenv("WXLOGIN_APPS_FILE_FILE", str(tmp_path / "path"))
+
+    assert settings.load().read_apps() == APPS
+
+
+@pytest.mark.parametrize("name", ["WXLOGIN_APPS_FILE", "WXLOGIN_APPS_FILE_FILE"])
+def test_a_file_of_mini_programs_that_is_not_there_is_the_only_problem(
+    monkeypatch: pytest.MonkeyPatch, apps_file: Path, name: str
+) -> None:
+    monkeypatch.delenv("WXLOGIN_APPS_FILE")
+    monkeypatch.setenv(name, "/nowhere/canary")
+
+    (problem,) = problems()
+
+    assert problem.startswith("WXLOGIN_APPS_FILE: ")
+
+
+@pytest.mark.usefixtures("apps_file")
+def test_the_names_for_a_file_of_mini_programs_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WXLOGIN_APPS_FILE_FILE", "/run/secrets/x")
+    monkeypatch.setenv("WXLOGIN_APPS", "{}")
+
+    assert settings.unknown_names() == ["WXLOGIN_APPS"]
+
+
+def test_everything_that_is_wrong_with_a_file_of_mini_programs_is_told_at_once_and_nothing_quoted(
+    apps_file: Path,
+) -> None:
+    apps_file.write_text(f'{{"canary-1": "canary-secret", "{APPID}": "canary", "{APPID}": 1}}')
+
+    (problem,) = problems()
+
+    assert problem == (
+        "WXLOGIN_APPS_FILE: Entry 1: the name is not an AppID. Entry 2: the value is not an AppSecret. "
+        "Entry 3: the name was there before. Entry 3: the value is not an AppSecret. Write the path of a JSON "
+        'file with each mini-program\'s AppID and AppSecret, {"wx…": "…", "wx…": "…"}.'
+    )

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 
-from wxlogin import logs, settings
-from wxlogin.routes import admin, auth_request, envelope, errors, legacy, login, operations, session, user_data
+from wxlogin import logs, settings, startup
+from wxlogin.routes import (
+    admin,
+    auth_request,
+    envelope,
+    errors,
+    legacy,
+    limits,
+    login,
+    operations,
+    phone_number,
+    session,
+    session_key,
+    user_data,
+)
 from wxlogin.services import Services
 from wxlogin.sessions.interface import SessionInterface
 from wxlogin.sessions.transport import COOKIE_NAME
 
 logger = logging.getLogger(__name__)
 
-_BLUEPRINTS = (login, legacy, session, user_data, auth_request, operations)
+_BLUEPRINTS = (login, legacy, session, user_data, phone_number, session_key, auth_request, operations)
 
 
 def create_app(services: Services) -> Flask:
@@ -31,21 +46,36 @@ def create_app(services: Services) -> Flask:
         app.register_blueprint(resource.blueprint)
     if services.admin_gate.is_open:
         app.register_blueprint(admin.blueprint)
+    limits.register(app)
+    _trust(app, proxies=services.settings.trusted_proxies)
     return app
 
 
 def from_environment() -> Flask:
     """Return the application that the environment describes, with its logging; raises `InvalidSettings`."""
-    chosen = settings.load()
+    read = startup.shared.current()
+    chosen = read.settings
     logs.configure(level=chosen.log_level, style=chosen.log_format)
     for name in settings.unknown_names():
         logger.warning("%s is not a setting of this service: is it misspelt?", name)
     if settings.exposes_secret(chosen):
         logger.warning("WXLOGIN_WECHAT_API_URL is plain http: the app secret can be read on its way")
-    services = Services.build(chosen)
-    if chosen.redis_url != "memory://":
-        services.health.warn_of_eviction()
-    return create_app(services)
+    return create_app(Services.build(chosen, known_apps=read.apps))
+
+
+def warn_of_eviction(app: Flask) -> None:
+    """Have the log warned, in a while, if Redis would throw sessions away; a silent one keeps nobody waiting."""
+    services = Services.of(app)
+    if services.settings.redis_url != "memory://":
+        threading.Thread(target=services.health.warn_of_eviction, name="warn-of-eviction", daemon=True).start()
+
+
+def _trust(app: Flask, *, proxies: int) -> None:
+    """Believe the nearest ``proxies`` about the client's address, and nothing else."""
+    if proxies:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=proxies, x_proto=0, x_host=0, x_port=0, x_prefix=0
+        )
 
 
 def _config(chosen: settings.Settings) -> dict[str, object]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from wxlogin import events
+
 logger = logging.getLogger(__name__)
 logger.setLevel(logging.WARNING)  # of its own: WXLOGIN_LOG_LEVEL=ERROR does not silence it
 
@@ -18,5 +20,5 @@ def noted(action: str, work: Callable[[], int], *, operator: str, user_hash: str
     try:
         details["sessions"] = sessions = work()
     finally:
-        logger.warning("audit: %s", action, extra=details)
+        events.note("operator_acted", action, by=logger, **details)
     return sessions

@@ -2,28 +2,57 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import re
-from collections.abc import Collection
-from typing import cast
+from collections.abc import Callable, Collection
+from typing import TypeVar, cast
 
 from flask import current_app, request
 from flask import session as current
 from werkzeug.exceptions import BadRequest
 
+from wxlogin import events
+from wxlogin.apps import UnknownApp
+from wxlogin.exchanges import Exchange
 from wxlogin.redis_guard import StoreUnavailable
 from wxlogin.services import Services
 from wxlogin.sessions.interface import Session
 from wxlogin.sessions.record import SessionRecord, User
+from wxlogin.sessions.session_id import hash_of
+from wxlogin.sessions.store import NotLoggedIn
+from wxlogin.wechat.bulkhead import SPARE_SECONDS
+from wxlogin.wechat.client import WeChatClient
+from wxlogin.wechat.connections import time_left
+from wxlogin.wechat.errors import CodeUsed
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 CODE_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
+
+# What WeChat puts there and a mini-program can't change; the tail is a version, `devtools` or `0`, and a page.
+# https://developers.weixin.qq.com/miniprogram/dev/framework/ability/network.html
+_REFERER = re.compile(r"https://servicewechat\.com/(wx[0-9a-f]{16})/")
+
+_CODE_USED = 40163  # WeChat's errcode
 
 
 class WrongApp(Exception):
     """Raised if a user is logged in, but with a mini-program that is not asked for."""
 
 
+class AppRemoved(WrongApp):
+    """Raised if a user is logged in with a mini-program that is not ours any more, and WeChat has to be asked."""
+
+
 class LoginLost(StoreUnavailable):
     """Raised if the code is spent, but its session could not be kept: only a new code helps."""
+
+
+class SessionKeyLost(StoreUnavailable):
+    """Raised if WeChat has replaced the session_key, but the new one could not be kept: only a new login helps."""
 
 
 def current_session() -> Session:
@@ -34,17 +63,93 @@ def current_session() -> Session:
 def log_in(code: str, *, appid: str | None) -> Session:
     """Exchange ``code`` and start a session for its user; the session that the request came with ends.
 
-    Raises `BadRequest` if the code can't be one, `UnknownApp`, `WeChatError` if WeChat does not give a user,
-    `StoreUnavailable` before the code is spent and `LoginLost` after.
+    Whoever sends the same code meanwhile, or soon after, gets the same session. Raises `BadRequest` if the code
+    can't be one, `UnknownApp`, `WeChatError` if WeChat does not give a user, `RateLimited` if who that is logs in
+    too often, `StoreUnavailable` before the code is spent and `LoginLost` after.
     """
     services = Services.of(current_app)
-    client = services.client_for(appid)
+    client = chosen_client(appid)
     if not CODE_PATTERN.match(code):
         raise BadRequest("code: has to be what wx.login() gave, 1 to 128 letters, digits, _ and -.")
-    services.health.check_writable()
-    exchanged = client.code2session(code)
-    user = User(client.appid, exchanged.openid, exchanged.unionid)
-    return _start_session(user, exchanged.session_key)
+    exchange = services.exchanges.begin(code, appid=client.appid)
+    session = current_session()
+    if exchange.is_ours:
+        with exchange:
+            _exchange(session, exchange, client)
+    else:
+        _follow(session, exchange)
+    return session
+
+
+def _exchange(session: Session, exchange: Exchange, client: WeChatClient) -> None:
+    """Ask WeChat and start the session of whom it names."""
+    services = Services.of(current_app)
+    with services.bulkhead.place():
+        told = client.code2session(exchange.code)
+    user = User(client.appid, told.openid, told.unionid)
+    services.rate_limits.hit_login_user(hash_of(user))
+    agent = request.user_agent.string
+    try:
+        session.start(user, session_key=told.session_key, user_agent=agent, along=exchange.settlement)
+    except StoreUnavailable as error:
+        raise LoginLost(str(error)) from error
+
+
+def _follow(session: Session, exchange: Exchange) -> None:
+    """Wait for what another request gets for the same code, and take that."""
+    if not exchange.is_settled:
+        with Services.of(current_app).bulkhead.place(quick_seconds=SPARE_SECONDS):
+            exchange.wait(time_left())
+    try:
+        session.adopt(exchange.session_id())
+        events.note("login_repeated", by=logger)
+    except NotLoggedIn:  # it has ended since, so nothing is left of the code
+        raise CodeUsed(_CODE_USED) from None
+
+
+def chosen_client(appid: str | None) -> WeChatClient:
+    """Return the client of the mini-program that a login is for: named, else told by WeChat, else the only one.
+
+    Raises `UnknownApp`, or `AppNotNamed` if there are several and nothing says which.
+    """
+    services = Services.of(current_app)
+    # A hint, which anybody can forge, as they can the body: a code is good for nothing but its own mini-program.
+    hinted = None if appid else _REFERER.match(request.headers.get("Referer", ""))
+    client = services.apps.find(hinted[1]) if hinted else None
+    return client or services.client_for(appid)
+
+
+def users_client() -> WeChatClient:
+    """Return the client of the mini-program that the user is logged in with.
+
+    Raises `NotLoggedIn`, `SessionExpired`, `StoreUnavailable` or `AppRemoved`.
+    """
+    appid = current_session().record.user.appid
+    try:
+        return Services.of(current_app).client_for(appid)
+    except UnknownApp:
+        raise AppRemoved from None
+
+
+def ask_wechat(ask: Callable[[WeChatClient, str], Result]) -> Result:
+    """Do ``ask`` with the client, and an access_token, of the mini-program that the user is logged in with.
+
+    Raises what `users_client` and `AccessTokens.call` do.
+    """
+    services, client = Services.of(current_app), users_client()
+    with services.bulkhead.place():
+        return services.access_tokens.call(client, functools.partial(ask, client))
+
+
+def keep_session_key(session_key: str) -> None:
+    """Put the session_key that WeChat gave into the session, in place of the one before.
+
+    Raises `SessionKeyLost`, or `NotLoggedIn` if the session has ended meanwhile.
+    """
+    try:
+        current_session().keep_session_key(session_key)
+    except StoreUnavailable as error:
+        raise SessionKeyLost(str(error)) from error
 
 
 def log_out() -> None:
@@ -61,12 +166,3 @@ def identify(appids: Collection[str] = ()) -> SessionRecord:
     if appids and record.user.appid not in appids:
         raise WrongApp
     return record
-
-
-def _start_session(user: User, session_key: str) -> Session:
-    session = current_session()
-    try:
-        session.start(user, session_key=session_key, user_agent=request.user_agent.string)
-    except StoreUnavailable as error:
-        raise LoginLost(str(error)) from error
-    return session

@@ -22,10 +22,11 @@ from typing import NoReturn
 from dotenv import dotenv_values
 
 from wxlogin import __version__, audit, logs, settings
+from wxlogin.apps import AppNotNamed, UnknownApp
 from wxlogin.redis_guard import StoreUnavailable
 from wxlogin.sandbox.app import create_sandbox, make_sandbox_server
 from wxlogin.sandbox.state import DEFAULT_APPS, SandboxState
-from wxlogin.services import Services, UnknownApp
+from wxlogin.services import Services
 
 HOST = "127.0.0.1"
 _START_SECONDS = 30
@@ -58,15 +59,15 @@ def dev(options: argparse.Namespace) -> int:
     _refuse_taken_port(HOST, options.port, option="--port")
     _fill_in_settings(sandbox_url)
     chosen = settings.load()
-    apps = {chosen.appid: chosen.app_secret}
+    apps = chosen.read_apps()
     with (
         _sandbox(apps, host=HOST, port=options.sandbox_port, option="--sandbox-port"),
-        _service(options.port) as service,
+        _service(options.port, threads=chosen.threads) as service,
     ):
         _wait_until_ready(service, service_url)
         sessions = _IN_MEMORY if chosen.redis_url == "memory://" else _IN_REDIS
-        words = {"service": service_url, "sandbox": sandbox_url, "appid": chosen.appid, "sessions": sessions}
-        print(_BANNER.format(**words), flush=True)
+        words = {"service": service_url, "sandbox": sandbox_url, "appids": ", ".join(apps), "sessions": sessions}
+        print(_BANNER.format(**words, which=_which_of(apps)), flush=True)
         return service.wait()
 
 
@@ -106,15 +107,21 @@ def new_key(_options: argparse.Namespace) -> int:
 
 _BANNER = """\
 service  {service}
-sandbox  {sandbox}  imitates api.weixin.qq.com for {appid}
+sandbox  {sandbox}  imitates api.weixin.qq.com for {appids}
 
 Log in:
-  curl -i -d "code=$(curl -s -X POST {sandbox}/_sandbox/codes | cut -d'"' -f4)" {service}/login
+  curl -i {which}-d "code=$(curl -s -X POST {sandbox}/_sandbox/codes | cut -d'"' -f4)" {service}/login
 
 {sessions} Ctrl-C stops it."""
 
 _IN_MEMORY = "Sessions are in memory, and end with this command and at each change of the code."
 _IN_REDIS = "Sessions are in Redis."
+
+
+def _which_of(apps: Mapping[str, str]) -> str:
+    """Return what tells the service of several mini-programs which one the sandbox gives a code of: the first."""
+    first, *others = apps
+    return f"-d appid={first} " if others else ""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -180,6 +187,8 @@ def _services_and_user(options: argparse.Namespace) -> tuple[Services, str]:
     services = Services.build(chosen)
     try:
         return services, services.user_hash_of(options.openid, appid=options.appid)
+    except AppNotNamed:
+        raise CommandFailed("--appid has to say which mini-program: the service has several") from None
     except UnknownApp:
         raise CommandFailed("--appid is not one of this service's mini-programs") from None
 
@@ -209,7 +218,9 @@ def _fill_in_settings(sandbox_url: str) -> None:
         "WXLOGIN_LOG_FORMAT": "text",
     }
     given = {**dotenv_values(".env"), **os.environ}
-    chosen = {name.removesuffix("_FILE") for name, value in given.items() if value}
+    chosen = {each for name, value in given.items() if value for each in (name, name.removesuffix("_FILE"))}
+    if "WXLOGIN_APPS_FILE" in chosen:
+        chosen |= {"WXLOGIN_APPID", "WXLOGIN_APP_SECRET"}
     os.environ.update({name: value for name, value in needed.items() if name not in chosen})
 
 
@@ -236,9 +247,9 @@ def _sandbox(apps: Mapping[str, str], *, host: str, port: int, option: str) -> I
 
 
 @contextlib.contextmanager
-def _service(port: int) -> Iterator[subprocess.Popen[bytes]]:
+def _service(port: int, *, threads: int) -> Iterator[subprocess.Popen[bytes]]:
     """Run the service as production does, in a process of its own, which restarts its worker on changes."""
-    service = subprocess.Popen([sys.executable, "-m", "gunicorn", *_gunicorn_options(port)])
+    service = subprocess.Popen([sys.executable, "-m", "gunicorn", *_gunicorn_options(port, threads=threads)])
     try:
         yield service
     finally:
@@ -246,12 +257,12 @@ def _service(port: int) -> Iterator[subprocess.Popen[bytes]]:
         service.wait()
 
 
-def _gunicorn_options(port: int) -> list[str]:
+def _gunicorn_options(port: int, *, threads: int) -> list[str]:
     # This package as a configuration sets nothing, and keeps gunicorn from reading production's in this folder.
     options = ["--config", "python:wxlogin", "--bind", f"{HOST}:{port}", "--worker-class", "gthread"]
     options += [
         "--threads",
-        "8",
+        str(threads),
         "--reload",
         "--log-level",
         "error",

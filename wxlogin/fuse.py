@@ -1,4 +1,4 @@
-"""A fuse: when Redis is silent, those who ask are told at once instead of waiting for it, thread after thread."""
+"""A fuse: when a server is silent, callers are told at once instead of waiting for it, thread after thread."""
 
 from __future__ import annotations
 
@@ -42,12 +42,16 @@ class Fuse:
             self._blown_until = self._clock() + self._mends_after
             return True
 
-    def note_answer(self) -> None:
-        """Mend: somebody was answered, be it with an error."""
-        self._waits_in_vain = 0
+    def note_answer(self) -> bool:
+        """Mend: somebody was answered, be it with an error. Return whether it was blown."""
+        with self._lock:
+            was_blown = self.is_blown
+            self._waits_in_vain = 0
+            return was_blown
 
-    def note_wait_in_vain(self) -> None:
-        """Count a call that took its time and was not answered."""
+    def note_wait_in_vain(self) -> bool:
+        """Count a call that took its time and was not answered; return whether this one blew it."""
         with self._lock:
             self._waits_in_vain += 1
             self._blown_until = self._clock() + self._mends_after
+            return self._waits_in_vain == self._blows_after

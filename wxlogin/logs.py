@@ -12,6 +12,16 @@ from pythonjsonlogger.json import JsonFormatter
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the request that this context serves."""
 
+user_hash: ContextVar[str | None] = ContextVar("user_hash", default=None)
+"""What stands in Redis for the user whom it is known to serve."""
+
+
+def note_user(value: str) -> None:
+    """Have the lines say, until the request is over, whom it serves."""
+    if request_id.get():
+        user_hash.set(value)
+
+
 # How gunicorn says that it can't read a request; what follows is the line or the header.
 _REFUSAL = re.compile(r"Invalid request from ip=\S*: [A-Za-z ]*")
 
@@ -22,7 +32,7 @@ def configure(*, level: str, style: str) -> None:
     """Send all logging to stderr, once: ``style`` is ``json`` or ``text``."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_json() if style == "json" else _Text(_TEXT))
-    handler.addFilter(_add_request_id)
+    handler.addFilter(_add_context)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("gunicorn.error").addFilter(_cut_quotations)
 
@@ -49,9 +59,11 @@ def _json() -> JsonFormatter:
     )
 
 
-def _add_request_id(record: logging.LogRecord) -> bool:
-    if value := request_id.get():
-        record.request_id = value
+def _add_context(record: logging.LogRecord) -> bool:
+    for variable in (request_id, user_hash):
+        value = variable.get()
+        if value and not hasattr(record, variable.name):
+            setattr(record, variable.name, value)
     return True
 
 

@@ -62,9 +62,11 @@ class ConnectionOptions:
 def parse_url(url: str) -> RedisAddress:
     """Return what ``url`` says, or raise `ValueError` with a text that doesn't quote it."""
     match = _URL.fullmatch(url)
-    parse = _PARSERS.get(match["scheme"]) if match else None
-    if not match or not parse:
+    parse = _PARSERS.get(url.partition("://")[0])
+    if not parse:
         raise ValueError("Not a scheme that is known here.")
+    if not match:
+        raise ValueError("Not an address: encode what is special in a password and leave out any query.")
     address = parse(match)
     return dataclasses.replace(
         address,

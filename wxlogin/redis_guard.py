@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from redis import ReadOnlyError, Redis, RedisError
 from redis.cluster import RedisCluster
@@ -20,12 +20,19 @@ logger = logging.getLogger(__name__)
 
 Client = Redis | RedisCluster
 Answer = TypeVar("Answer")
+Script = tuple[str, int, str, *tuple[Any, ...]]
+"""What ``eval`` takes: a script, the number of its keys, the keys and other arguments."""
 
 _UNANSWERED = (RedisConnectionError, RedisTimeoutError)
 _UNSERVED = (*_UNANSWERED, ClusterDownError, RedisClusterException)
 _A_WAIT_SECONDS = 0.05
+_TOO_LATE_SECONDS = 0.5
 _REPEATABLE_WITHIN_SECONDS = 0.3
 _FIRST_CONNECT_SECONDS = 0.5
+
+
+def _ignore(*_: object) -> None:
+    """Be told, and make nothing of it."""
 
 
 class StoreUnavailable(Exception):
@@ -33,10 +40,22 @@ class StoreUnavailable(Exception):
 
 
 class RedisGuard:
-    """A Redis client, made when it is first needed, behind a fuse for each of its servers. Thread-safe."""
+    """A Redis client, made when it is first needed, behind a fuse for each of its servers. Thread-safe.
 
-    def __init__(self, connect: Callable[[], Client]) -> None:
+    ``on_call`` is told what came of each call (``ok``, or what was wrong) and how many seconds it took;
+    ``on_fuse`` that a fuse blows (True) or mends.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Client],
+        *,
+        on_call: Callable[[str, float], object] = _ignore,
+        on_fuse: Callable[[bool], object] = _ignore,
+    ) -> None:
         self._connect = connect
+        self._on_call = on_call
+        self._on_fuse = on_fuse
         self._client: Client | None = None
         self._connecting = threading.Lock()
         self._fuses: dict[str, Fuse] = {}
@@ -47,6 +66,16 @@ class RedisGuard:
         Repeatable is what may happen twice without harm: the first may have been done, its answer lost.
         Raises `StoreUnavailable`.
         """
+        started_at, outcome = time.perf_counter(), "ok"
+        try:
+            return self._call(work, key=key, repeatable=repeatable)
+        except StoreUnavailable as error:
+            outcome = _outcome_of(error.__cause__)
+            raise
+        finally:
+            self._on_call(outcome, time.perf_counter() - started_at)
+
+    def _call(self, work: Callable[[Client], Answer], *, key: str, repeatable: bool) -> Answer:
         try:
             client = self._client or self._connect_once()
             return self._do(lambda: work(client), self._fuse_for(key, client), repeatable=repeatable)
@@ -67,12 +96,17 @@ class RedisGuard:
             answer = _once_more(work) if repeatable else work()
         except _UNSERVED:
             if time.monotonic() - started_at > _A_WAIT_SECONDS:
-                fuse.note_wait_in_vain()
+                self._note_wait(fuse)
             raise
         except RedisError:
-            fuse.note_answer()
+            self._note_answer(fuse)
             raise
-        fuse.note_answer()
+        if (
+            time.monotonic() - started_at > _TOO_LATE_SECONDS
+        ):  # it drips: each byte came in time, all of them didn't
+            self._note_wait(fuse)
+        else:
+            self._note_answer(fuse)
         return answer
 
     def _connect_once(self) -> Client:
@@ -93,6 +127,16 @@ class RedisGuard:
         node = client.get_node_from_key(key) if isinstance(client, RedisCluster) else None  # type: ignore[no-untyped-call]
         return self._fuses.setdefault(node.name if node else "", Fuse())
 
+    def _note_wait(self, fuse: Fuse) -> None:
+        if fuse.note_wait_in_vain():
+            logger.warning("Redis is silent: most calls are turned away")
+            self._on_fuse(True)
+
+    def _note_answer(self, fuse: Fuse) -> None:
+        if fuse.note_answer():
+            logger.warning("Redis answers again")
+            self._on_fuse(False)
+
 
 def _once_more(work: Callable[[], Answer]) -> Answer:
     """Do it again if that failed, unless it took so long to fail that nobody would wait for the second time."""
@@ -103,6 +147,14 @@ def _once_more(work: Callable[[], Answer]) -> Answer:
         if time.monotonic() - started_at > _REPEATABLE_WITHIN_SECONDS:
             raise
         return work()
+
+
+def _outcome_of(cause: BaseException | None) -> str:
+    if cause is None:
+        return "turned_away"
+    if isinstance(cause, RedisTimeoutError):
+        return "timeout"
+    return "no_connection" if isinstance(cause, _UNSERVED) else "refused"
 
 
 def _unavailable(error: RedisError | RedisClusterException) -> StoreUnavailable:

@@ -9,53 +9,101 @@ from collections.abc import Callable, Mapping
 
 from flask import Flask
 
+from wxlogin import metrics_folder
+from wxlogin.access_tokens import AccessTokens
 from wxlogin.admin_gate import AdminGate
+from wxlogin.apps import Apps
+from wxlogin.apps_file import version_of
+from wxlogin.exchanges import Exchanges, RedisClock
 from wxlogin.health import StoreHealth
+from wxlogin.metrics import Metrics
+from wxlogin.rate_limits import Allowance, RateLimits
 from wxlogin.redis_clients import ConnectionOptions, connect, parse_url
 from wxlogin.redis_guard import RedisGuard
+from wxlogin.seal import Seal
 from wxlogin.sessions.record import User
-from wxlogin.sessions.seal import Seal
 from wxlogin.sessions.session_id import hash_of
 from wxlogin.sessions.store import Lifetimes, SessionStore
 from wxlogin.settings import Settings
-from wxlogin.wechat.client import Timeouts, WeChatClient, open_connections
+from wxlogin.wechat.api import Timeouts, WeChatApi
+from wxlogin.wechat.bulkhead import Bulkhead
+from wxlogin.wechat.client import WeChatClient
 
 _EXTENSION = "wxlogin"
 _WECHAT_CONNECTIONS = 32
-
-
-class UnknownApp(Exception):
-    """Raised if an AppID is none of ours."""
+_STORE_SECONDS = 2.0  # more than is spent on Redis by whoever waits for WeChat
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """What the routes work with; all of it is thread-safe. ``wechat`` has a client for each of our AppIDs."""
+    """What the routes work with; all of it is thread-safe."""
 
     settings: Settings
     sessions: SessionStore
     health: StoreHealth
-    wechat: Mapping[str, WeChatClient]
+    access_tokens: AccessTokens
+    exchanges: Exchanges
+    bulkhead: Bulkhead
+    apps: Apps
     admin_gate: AdminGate
+    rate_limits: RateLimits
+    metrics: Metrics
 
     @classmethod
-    def build(cls, settings: Settings, *, clock: Callable[[], float] = time.time) -> Services:
-        """Make the objects; nothing is connected before it is used."""
+    def build(
+        cls,
+        settings: Settings,
+        *,
+        known_apps: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> Services:
+        """Make the objects; nothing is connected before it is used. ``known_apps`` serve if their file can't."""
         address = parse_url(settings.redis_url)
-        redis = RedisGuard(functools.partial(connect, address, _connection_options(settings)))
+        metrics = Metrics(metrics_folder.current())
+        redis = RedisGuard(
+            functools.partial(connect, address, connection_options(settings)),
+            on_call=metrics.redis_answered,
+            on_fuse=metrics.fuse_changed,
+        )
+        seal = Seal(settings.secret_keys)
         lifetimes = Lifetimes(idle=settings.session_idle_seconds, longest=settings.session_max_seconds)
         return cls(
             settings=settings,
             sessions=SessionStore(
                 redis,
-                Seal(settings.secret_keys),
+                seal,
                 lifetimes=lifetimes,
                 most_per_user=settings.max_sessions_per_user,
                 clock=clock,
+                on_created=metrics.session_created,
+                on_ended=metrics.sessions_ended,
             ),
             health=StoreHealth(redis, is_cluster=address.topology == "cluster"),
-            wechat={settings.appid: _wechat_client(settings)},
+            access_tokens=AccessTokens(
+                redis,
+                seal,
+                api=settings.access_token_api,
+                total_seconds=settings.wechat_total_timeout_seconds,
+                on_refreshed=metrics.token_refreshed,
+                on_failed=metrics.token_not_refreshed,
+            ),
+            exchanges=Exchanges(
+                redis=redis,
+                seal=seal,
+                replay_seconds=settings.login_replay_seconds,
+                lease_seconds=settings.wechat_total_timeout_seconds + _STORE_SECONDS,
+                clock=RedisClock(),
+                is_cluster=address.topology == "cluster",
+            ),
+            bulkhead=Bulkhead(
+                settings.threads,
+                seconds=settings.wechat_total_timeout_seconds,
+                on_turned_away=functools.partial(metrics.wechat_turned_away, "bulkhead"),
+            ),
+            apps=_apps(settings, known_apps, metrics),
             admin_gate=AdminGate(settings.admin_token),
+            rate_limits=_rate_limits(redis, settings, metrics),
+            metrics=metrics,
         )
 
     @classmethod
@@ -65,11 +113,11 @@ class Services:
         return services
 
     def client_for(self, appid: str | None) -> WeChatClient:
-        """Return the client of one of our mini-programs, or of the only one; raises `UnknownApp`."""
-        try:
-            return self.wechat[appid or self.settings.appid]
-        except KeyError:
-            raise UnknownApp from None
+        """Return the client of one of our mini-programs, or of the only one.
+
+        Raises `UnknownApp`, or `AppNotNamed` if there are several.
+        """
+        return self.apps.client_for(appid) if appid else self.apps.only_client()
 
     def user_hash_of(self, openid: str, *, appid: str | None) -> str:
         """Return what stands for a user of one of our mini-programs in Redis; raises `UnknownApp`."""
@@ -80,7 +128,27 @@ class Services:
         app.extensions[_EXTENSION] = self
 
 
-def _connection_options(settings: Settings) -> ConnectionOptions:
+def _rate_limits(redis: RedisGuard, settings: Settings, metrics: Metrics) -> RateLimits:
+    return RateLimits(
+        redis,
+        {
+            "login": Allowance(
+                per_address=settings.login_limit_per_address, per_user=settings.login_limit_per_user
+            ),
+            "user_data": Allowance(
+                per_address=settings.user_data_limit_per_address, per_user=settings.user_data_limit_per_user
+            ),
+            "phone_number": Allowance(
+                per_address=settings.phone_number_limit_per_address,
+                per_user=settings.phone_number_limit_per_user,
+            ),
+        },
+        on_refused=metrics.limit_refused,
+    )
+
+
+def connection_options(settings: Settings) -> ConnectionOptions:
+    """Return how the settings want Redis connected."""
     return ConnectionOptions(
         connect_timeout_seconds=settings.redis_connect_timeout_seconds,
         read_timeout_seconds=settings.redis_read_timeout_seconds,
@@ -91,15 +159,25 @@ def _connection_options(settings: Settings) -> ConnectionOptions:
     )
 
 
-def _wechat_client(settings: Settings) -> WeChatClient:
-    return WeChatClient(
-        settings.appid,
-        settings.app_secret,
-        api_url=settings.wechat_api_url,
-        connections=open_connections(most=_WECHAT_CONNECTIONS),
+def _apps(settings: Settings, known: Mapping[str, str] | None, metrics: Metrics) -> Apps:
+    return Apps(
+        settings.read_apps,
+        make_client=functools.partial(WeChatClient, api=_wechat_api(settings, metrics)),
+        version=lambda: version_of(settings.apps_file) if settings.apps_file else None,
+        known=known,
+    )
+
+
+def _wechat_api(settings: Settings, metrics: Metrics) -> WeChatApi:
+    return WeChatApi(
+        settings.wechat_api_url,
+        most_connections=_WECHAT_CONNECTIONS,
         timeouts=Timeouts(
             connect=settings.wechat_connect_timeout_seconds,
             read=settings.wechat_read_timeout_seconds,
             total=settings.wechat_total_timeout_seconds,
         ),
+        on_call=metrics.wechat_answered,
+        on_turned_away=functools.partial(metrics.wechat_turned_away, "breaker"),
+        on_breaker=metrics.breaker_changed,
     )

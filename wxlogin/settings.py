@@ -5,17 +5,21 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from dotenv import dotenv_values
 from environs import EnvError, EnvValidationError, FileAwareEnv, ValidationError
+from limits import parse_many
 from marshmallow.validate import OneOf, Range, Regexp
 
+from wxlogin.apps_file import APPID_PATTERN, SECRET_PATTERN, BadAppsFile, read_apps
 from wxlogin.redis_clients import parse_url
 
 PREFIX = "WXLOGIN_"
+_APPS_FILE = f"{PREFIX}APPS_FILE"
+_LONGEST_LIMIT_SECONDS = 366 * 86400
 
 Read = Callable[[FileAwareEnv, str], Any]
 
@@ -45,6 +49,19 @@ def _text(validate: Callable[[str], Any], **default: str) -> Read:
     return lambda env, name: env.str(name, validate=validate, **default)
 
 
+def _text_of_one_app(pattern: re.Pattern[str], *, error: str) -> Read:
+    """Read what has to be there unless several mini-programs are in a file."""
+    needed, optional = (_text(Regexp(pattern, error=error), **default) for default in ({}, {"default": ""}))
+    return lambda env, name: (optional if _names_apps_file(env) else needed)(env, name)
+
+
+def _names_apps_file(env: FileAwareEnv) -> bool:
+    try:
+        return bool(env.str(_APPS_FILE, ""))
+    except ValueError:  # its own problem, told there
+        return True
+
+
 def _choice(*values: str) -> Read:
     return lambda env, name: env.str(name, values[0], validate=OneOf(values))
 
@@ -53,12 +70,26 @@ def _flag(*, default: bool) -> Read:
     return lambda env, name: env.bool(name, default)
 
 
-def _number(default: int, *, least: int) -> Read:
-    return lambda env, name: env.int(name, default, validate=Range(min=least))
+def _number(default: int, *, least: int, most: int | None = None) -> Read:
+    return lambda env, name: env.int(name, default, validate=Range(min=least, max=most))
 
 
 def _seconds(default: float) -> Read:
     return lambda env, name: env.float(name, default, validate=Range(min=0.01, max=60))
+
+
+def _limit(default: str) -> Any:
+    hint = "how many per second, minute, hour or day, as 120/minute; several separated by ';'; none for no limit"
+    return _setting(_text(_is_limit, default=default), hint)
+
+
+def _is_limit(value: str) -> None:
+    try:
+        limits = [] if value == "none" else parse_many(value)
+    except ValueError:
+        raise ValidationError("Not a limit.") from None
+    if any(limit.amount < 1 or limit.get_expiry() > _LONGEST_LIMIT_SECONDS for limit in limits):
+        raise ValidationError("Not a limit: it is less than one, or for longer than a year.")
 
 
 def _split_url(value: str) -> SplitResult:
@@ -80,6 +111,13 @@ def _is_redis_url(value: str) -> None:
 def _is_file(value: str) -> None:
     if value and not os.access(value, os.R_OK):
         raise ValidationError("Not a file that can be read.")
+
+
+def _is_apps_file(value: str) -> None:
+    try:
+        read_apps(value)
+    except BadAppsFile as error:
+        raise ValidationError(error.problems) from None
 
 
 def _is_api_url(value: str) -> None:
@@ -104,13 +142,19 @@ class Settings:
     """The service's settings; `docs/settings.md` has the same table for people, and a test compares them."""
 
     appid: str = _setting(
-        _text(Regexp(r"wx[0-9a-f]{16}\Z", error="Not an AppID.")),
-        "the mini-program's AppID, wx and 16 hexadecimal digits, from mp.weixin.qq.com",
+        _text_of_one_app(APPID_PATTERN, error="Not an AppID."),
+        "the mini-program's AppID, wx and 16 hexadecimal digits, from mp.weixin.qq.com; "
+        "or, for several mini-programs, WXLOGIN_APPS_FILE instead",
     )
     app_secret: str = _setting(
-        _text(Regexp(r"[!-~]{8,128}\Z", error="Not an AppSecret.")),
-        "the mini-program's AppSecret, from mp.weixin.qq.com; it stays on the server",
+        _text_of_one_app(SECRET_PATTERN, error="Not an AppSecret."),
+        "the mini-program's AppSecret, from mp.weixin.qq.com; it stays on the server; "
+        "or, for several mini-programs, WXLOGIN_APPS_FILE instead",
         secret=True,
+    )
+    apps_file: str = _setting(
+        _text(_is_apps_file, default=""),
+        'the path of a JSON file with each mini-program\'s AppID and AppSecret, {"wx…": "…", "wx…": "…"}',
     )
     secret_keys: tuple[str, ...] = _setting(
         _secret_keys,
@@ -139,14 +183,26 @@ class Settings:
     wechat_connect_timeout_seconds: float = _setting(_seconds(1.0), "seconds, 0.01 to 60")
     wechat_read_timeout_seconds: float = _setting(_seconds(3.0), "seconds, 0.01 to 60")
     wechat_total_timeout_seconds: float = _setting(_seconds(4.0), "seconds, 0.01 to 60")
+    access_token_api: str = _setting(_choice("stable_token", "token"), "stable_token or token")
     session_idle_seconds: int = _setting(_number(7 * 86400, least=1), "whole seconds, 1 or more")
     session_max_seconds: int = _setting(_number(30 * 86400, least=1), "whole seconds, 1 or more")
     max_sessions_per_user: int = _setting(_number(20, least=0), "a whole number, 0 for no limit")
+    login_limit_per_address: str = _limit("90/minute")
+    login_limit_per_user: str = _limit("30/minute")
+    user_data_limit_per_address: str = _limit("600/minute")
+    user_data_limit_per_user: str = _limit("60/minute")
+    phone_number_limit_per_address: str = _limit("60/minute")
+    phone_number_limit_per_user: str = _limit("10/minute")
+    trusted_proxies: int = _setting(_number(0, least=0), "a whole number, 0 for none")
     admin_token: str = _setting(
         _text(Regexp(r"([!-~]{8,256})?\Z", error="Too short, or with a blank."), default=""),
         "what `wxlogin keys new` prints; or nothing, which switches the admin routes off",
         secret=True,
     )
+    login_replay_seconds: int = _setting(
+        _number(10, least=0, most=300), "whole seconds, 0 to 300; 0 switches it off"
+    )
+    threads: int = _setting(_number(8, least=1), "a whole number, 1 or more")
     watermark_max_age_seconds: int = _setting(_number(0, least=0), "whole seconds, 0 for any age")
     expose_openid: bool = _setting(_flag(default=False), "true or false")
     session_id_in_body: bool = _setting(_flag(default=False), "true or false")
@@ -160,6 +216,10 @@ class Settings:
     log_level: str = _setting(_choice("INFO", "DEBUG", "WARNING", "ERROR"), "DEBUG, INFO, WARNING or ERROR")
     log_format: str = _setting(_choice("json", "text"), "json or text")
 
+    def read_apps(self) -> Mapping[str, str]:
+        """Return the AppSecret of each AppID, as it is now; raises `BadAppsFile`."""
+        return read_apps(self.apps_file) if self.apps_file else {self.appid: self.app_secret}
+
 
 def name_of(field: dataclasses.Field[Any]) -> str:
     """Return the environment variable that a field of `Settings` is read from."""
@@ -172,20 +232,27 @@ def load() -> Settings:
     The environment wins over ``.env`` in the current folder, and ``NAME_FILE`` over ``NAME``. Raises
     `InvalidSettings` with every problem at once; no value of a setting is in it.
     """
+    values, problems = read()
+    if problems:
+        raise InvalidSettings(problems)
+    return Settings(**values)
+
+
+def read() -> tuple[dict[str, Any], list[str]]:
+    """Return, for who does not give up at the first problem, the fields that can be used, and the problems."""
     env = _Environment(strip_whitespace=True)
     env.read_env(".env", recurse=False)
     values, problems = _read_all(env)
     problems.extend(_contradictions(values))
-    if problems:
-        raise InvalidSettings(problems)
-    return Settings(**values)
+    return values, problems
 
 
 def unknown_names() -> list[str]:
     """Return the ``WXLOGIN_…`` variables that no setting reads: most likely a slip of the pen."""
     known = {name_of(field) for field in dataclasses.fields(Settings)}
     names = {*dotenv_values(".env"), *os.environ}
-    return sorted(name for name in names if name.startswith(PREFIX) and name.removesuffix("_FILE") not in known)
+    known |= {f"{name}_FILE" for name in known}
+    return sorted(name for name in names - known if name.startswith(PREFIX))
 
 
 def _read_all(env: FileAwareEnv) -> tuple[dict[str, Any], list[str]]:
@@ -208,6 +275,9 @@ def _reason(error: ValueError) -> str:
 
 
 def _contradictions(values: dict[str, Any]) -> Iterator[str]:
+    several, appid, secret = (values.get(name, "bad") for name in ("apps_file", "appid", "app_secret"))
+    if several and (appid or secret):
+        yield f"{_APPS_FILE}: Set along with WXLOGIN_APPID or WXLOGIN_APP_SECRET. Write the one or the others."
     idle, longest = values.get("session_idle_seconds"), values.get("session_max_seconds")
     if idle and longest and idle > longest:
         yield "WXLOGIN_SESSION_IDLE_SECONDS: Longer than WXLOGIN_SESSION_MAX_SECONDS. Write at most that."

@@ -32,6 +32,7 @@ def start(
         for name, value in environment(redis_url=redis_url, wechat_api_url=sandbox.url).items():
             monkeypatch.setenv(name, value)
         app = from_environment()
+        Services.of(app).health.warn_of_eviction()
         guards.append(Services.of(app).sessions._redis)
         return careful(in_process(app))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import APPID
+from tests.conftest import APPID, Clock
 from tests.drivers import MiniProgram, Sandbox, Send, in_process
 from wxlogin.app import create_app
 from wxlogin.services import Services
@@ -108,7 +108,6 @@ def test_a_second_device_leaves_the_first_logged_in(send: Send, sandbox: Sandbox
 @pytest.mark.parametrize(
     ("errcode", "status", "code", "retryable", "retry_after"),
     [
-        (-1, 503, "wechat_unavailable", True, "1"),
         (40029, 400, "invalid_code", False, None),
         (40163, 400, "code_used", False, None),
         (40226, 403, "user_blocked", False, None),
@@ -118,7 +117,8 @@ def test_a_second_device_leaves_the_first_logged_in(send: Send, sandbox: Sandbox
         (40125, 500, "wechat_rejected_credentials", False, None),
         (40164, 500, "wechat_rejected_credentials", False, None),
         (40243, 500, "wechat_rejected_credentials", False, None),
-        (48001, 502, "wechat_error", False, None),
+        (48001, 500, "wechat_rejected_credentials", False, None),
+        (44002, 502, "wechat_error", False, None),
     ],
 )
 def test_what_wechat_refuses_is_told_with_its_errcode(
@@ -139,13 +139,77 @@ def test_what_wechat_refuses_is_told_with_its_errcode(
     assert len(sandbox.calls()) == 1
 
 
-def test_a_used_code_is_refused(mini_program: MiniProgram, sandbox: Sandbox) -> None:
+def test_when_wechat_stays_busy_the_same_code_may_be_sent_again(
+    mini_program: MiniProgram, sandbox: Sandbox
+) -> None:
+    code = sandbox.issue_code()
+    sandbox.arm(errcode=-1, times=2)
+
+    refused, accepted = mini_program.log_in_with(code), mini_program.log_in_with(code)
+
+    assert (refused.status, refused.error["code"], refused.error["retryable"]) == (503, "wechat_unavailable", True)
+    assert (refused.headers["Retry-After"], refused.error["errcode"]) == ("1", -1)
+    assert accepted.status == 200
+
+
+def test_a_code_that_is_sent_again_leads_to_the_same_session(mini_program: MiniProgram, sandbox: Sandbox) -> None:
+    code = sandbox.issue_code()
+
+    first, second = mini_program.log_in_with(code), mini_program.log_in_with(code)
+
+    assert (second.status, second.text, second.set_cookie) == (200, first.text, first.set_cookie)
+    assert len(sandbox.calls()) == 1
+
+
+def test_a_code_that_is_sent_again_the_old_way_leads_to_the_same_session(send: Send, sandbox: Sandbox) -> None:
+    code = sandbox.issue_code()
+
+    first, second = send("POST", "/login", json={"code": code}), send("GET", f"/getOpenid?code={code}")
+
+    assert (second.status, second.session_id) == (200, first.session_id)
+
+
+def test_a_code_that_is_sent_again_ends_the_session_that_it_came_with(send: Send, sandbox: Sandbox) -> None:
+    code = sandbox.issue_code()
+    send("POST", "/login", json={"code": code})
+    other = MiniProgram(send, sandbox, openid="oAnother")
+    other.log_in()
+
+    send("POST", "/login", json={"code": code}, headers={"sessionid": other.stored})
+
+    assert other.whoami().status == 401
+
+
+def test_a_code_whose_session_has_ended_is_used_up(mini_program: MiniProgram, sandbox: Sandbox) -> None:
+    code = sandbox.issue_code()
+    mini_program.log_in_with(code)
+    mini_program.log_out()
+
+    answer = mini_program.log_in_with(code)
+
+    assert (answer.status, answer.error["code"], answer.error["errcode"]) == (400, "code_used", 40163)
+    assert len(sandbox.calls()) == 1
+
+
+def test_a_refused_code_is_refused_again_without_asking_wechat(
+    mini_program: MiniProgram, sandbox: Sandbox
+) -> None:
+    first, second = mini_program.log_in_with("unheard-of"), mini_program.log_in_with("unheard-of")
+
+    assert (first.status, first.error["code"]) == (second.status, second.error["code"]) == (400, "invalid_code")
+    assert len(sandbox.calls()) == 1
+
+
+def test_without_replay_a_used_code_is_refused(settings: Settings, clock: Clock, sandbox: Sandbox) -> None:
+    strict = dataclasses.replace(settings, login_replay_seconds=0)
+    mini_program = MiniProgram(in_process(create_app(Services.build(strict, clock=clock))), sandbox)
     code = sandbox.issue_code()
     mini_program.log_in_with(code)
 
     answer = mini_program.log_in_with(code)
 
     assert (answer.status, answer.error["code"]) == (400, "code_used")
+    assert len(sandbox.calls()) == 2
 
 
 @pytest.mark.parametrize(

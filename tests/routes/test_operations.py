@@ -105,7 +105,8 @@ def test_a_code_that_was_spent_before_the_store_failed_is_told_so(
     on_redis: MiniProgram, store: RedisServer, sandbox: Sandbox
 ) -> None:
     client = store.client()
-    client.acl_setuser("default", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-eval"])
+    codes_only = ["wxlogin:code:*"]
+    client.acl_setuser("default", enabled=True, nopass=True, reset_keys=True, keys=codes_only, commands=["+@all"])
 
     answer = on_redis.log_in()
 

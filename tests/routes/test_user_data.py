@@ -73,6 +73,25 @@ def test_a_login_on_a_second_device_between_getting_and_sending_breaks_nothing(
     assert decrypt(phone, data).status == 200
 
 
+def test_a_login_on_the_same_device_between_getting_and_sending_breaks_nothing(
+    phone: MiniProgram, sandbox: Sandbox
+) -> None:
+    """The new session takes the place of the old one, and the data was encrypted with the old one's key."""
+    data = sandbox.user_data(openid=phone.openid)
+    code, headers = sandbox.issue_code(openid=phone.openid), {"sessionid": phone.stored}
+    phone.stored = phone.send("POST", "/login", json={"code": code}, headers=headers).set_cookie
+
+    assert decrypt(phone, data).status == 200
+
+
+def test_what_was_signed_before_a_login_is_valid_after_it(phone: MiniProgram, sandbox: Sandbox) -> None:
+    data = sandbox.user_data(openid=phone.openid)
+    code, headers = sandbox.issue_code(openid=phone.openid), {"sessionid": phone.stored}
+    phone.stored = phone.send("POST", "/login", json={"code": code}, headers=headers).set_cookie
+
+    assert verify(phone, data["rawData"], data["signature"]).json == {"valid": True}
+
+
 def test_blanks_for_pluses_are_repaired(phone: MiniProgram, sandbox: Sandbox) -> None:
     data = sandbox.user_data(openid=phone.openid, kind="werun")
     spoilt = {name: value.replace("+", " ") for name, value in data.items()}

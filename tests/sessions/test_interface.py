@@ -25,9 +25,9 @@ from werkzeug.test import TestResponse
 from tests.conftest import SECRET_KEY, Clock
 from tests.servers import RedisServer, connected, free_port, guarded, monitored, redis_server
 from wxlogin.redis_guard import StoreUnavailable
+from wxlogin.seal import Seal
 from wxlogin.sessions.interface import Session, SessionInterface
 from wxlogin.sessions.record import User
-from wxlogin.sessions.seal import Seal
 from wxlogin.sessions.session_id import SessionId, hash_of
 from wxlogin.sessions.store import Lifetimes, NotLoggedIn, SessionStore
 

@@ -5,18 +5,25 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
-from tests.wechat.drivers import APPID, PATIENT, SECRET, BadDay, Certificates, Outcome, live_through
-from wxlogin.wechat.client import Timeouts, WeChatClient, open_connections
+from tests.wechat.drivers import APPID, PATIENT, SECRET, BadDay, Certificates, Outcome, api_at, live_through
+from wxlogin.wechat.api import Timeouts, WeChatApi
+from wxlogin.wechat.client import WeChatClient
+
+
+class ApiOf(Protocol):
+    """``api_of(url)``: a way to a stand-in, without pauses, that is closed after the test."""
+
+    def __call__(self, url: str, *, timeouts: Timeouts = ..., most: int = ..., **more: Any) -> WeChatApi: ...
 
 
 class ClientOf(Protocol):
-    """``client_of(url)``: a client whose connections are closed after the test."""
+    """``client_of(url)``: a client with an `ApiOf` of its own."""
 
-    def __call__(self, url: str, *, timeouts: Timeouts = ..., most: int = ...) -> WeChatClient: ...
+    def __call__(self, url: str, *, timeouts: Timeouts = ..., most: int = ..., **more: Any) -> WeChatClient: ...
 
 
 @pytest.fixture(scope="session")
@@ -31,12 +38,19 @@ def outcome_of(certificates: Certificates) -> Callable[[BadDay], Outcome]:
 
 
 @pytest.fixture
-def client_of(certificates: Certificates) -> Iterator[ClientOf]:
+def api_of(certificates: Certificates) -> Iterator[ApiOf]:
     with contextlib.ExitStack() as ends:
 
-        def client_of(url: str, *, timeouts: Timeouts = PATIENT, most: int = 4) -> WeChatClient:
-            connections = ends.enter_context(open_connections(most=most))
-            connections.verify = str(certificates.authority)
-            return WeChatClient(APPID, SECRET, api_url=url, connections=connections, timeouts=timeouts)
+        def api_of(url: str, *, timeouts: Timeouts = PATIENT, most: int = 4, **more: Any) -> WeChatApi:
+            api = api_at(url, certificates, timeouts=timeouts, most=most, **more)
+            return ends.enter_context(contextlib.closing(api))
 
-        yield client_of
+        yield api_of
+
+
+@pytest.fixture
+def client_of(api_of: ApiOf) -> ClientOf:
+    def client_of(url: str, *, timeouts: Timeouts = PATIENT, most: int = 4, **more: Any) -> WeChatClient:
+        return WeChatClient(APPID, SECRET, api=api_of(url, timeouts=timeouts, most=most, **more))
+
+    return client_of

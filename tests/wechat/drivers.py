@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
 import datetime as dt
 import gzip
+import hashlib
+import hmac
 import io
 import ipaddress
+import itertools
 import json
 import logging
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 from cryptography import x509
@@ -42,8 +47,10 @@ from tests.wechat.upstream import (
     talks_no_tls,
     upstream,
 )
-from wxlogin.wechat.client import Timeouts, WeChatClient, open_connections
+from wxlogin.wechat.api import Timeouts, WeChatApi
+from wxlogin.wechat.client import WeChatClient
 from wxlogin.wechat.errors import WeChatError
+from wxlogin.wechat.models import AccessToken, CodeSession, PhoneNumber
 
 APPID = "wx4f4bc4dec97d474b"
 # With characters whose URL encoding differs, so that a leak shows in each of its forms.
@@ -52,6 +59,23 @@ CODE = "the/code+of wx.login 0a3f"
 OPENID = "oGZUI0egBJY1zhBYw2KhdUfwVJJE"
 UNIONID = "ocMvos6NjeKLIBqg5Mr9QjxrP1FA"
 SESSION_KEY = "tiihtNczf5v6AKRyjwEUhQ=="
+NEW_SESSION_KEY = "HyVFkGl5F5OQWJZZaNzBBg=="
+ACCESS_TOKEN = "61_the/access+token=9d2c"
+PHONE_CODE = "the/phone+code c4e8"
+PHONE_NUMBER = "+852 9876 5432"
+SIGNATURE = hmac.new(SESSION_KEY.encode(), b"", hashlib.sha256).hexdigest()
+SECRETS = (
+    SECRET,
+    CODE,
+    OPENID,
+    UNIONID,
+    SESSION_KEY,
+    NEW_SESSION_KEY,
+    ACCESS_TOKEN,
+    PHONE_CODE,
+    PHONE_NUMBER,
+    SIGNATURE,
+)
 RID = "66c69111-4157f271-729ca238"
 
 PATIENT = Timeouts(connect=5, read=5, total=10)
@@ -69,6 +93,62 @@ def success(**changes: Any) -> bytes:
 def refusal(errcode: int | str, errmsg: str = f"invalid code, rid: {RID}") -> bytes:
     """Return the body of a real refusal."""
     return json.dumps({"errcode": errcode, "errmsg": errmsg}).encode()
+
+
+@dataclasses.dataclass(frozen=True)
+class Endpoint:
+    """An endpoint of WeChat's: how it is called, what WeChat answers on a good day, and what becomes of that."""
+
+    path: str
+    call: Callable[[WeChatClient], object]
+    answer: dict[str, Any]
+    value: object
+
+    @property
+    def body(self) -> bytes:
+        """WeChat's answer as it is sent."""
+        return json.dumps(self.answer).encode()
+
+
+OK = {"errcode": 0, "errmsg": "ok"}
+PHONE_INFO = {
+    "phoneNumber": PHONE_NUMBER,
+    "purePhoneNumber": "9876 5432",
+    "countryCode": "852",
+    "watermark": {"timestamp": 1637744274, "appid": APPID},
+}
+_A_TOKEN = {"access_token": ACCESS_TOKEN, "expires_in": 7200}
+_THE_TOKEN = AccessToken(ACCESS_TOKEN, 7200)
+
+ENDPOINTS = {
+    "code2session": Endpoint(
+        "/sns/jscode2session",
+        lambda client: client.code2session(CODE),
+        {"session_key": SESSION_KEY, "openid": OPENID},
+        CodeSession(OPENID, SESSION_KEY),
+    ),
+    "token": Endpoint("/cgi-bin/token", lambda client: client.token(), _A_TOKEN, _THE_TOKEN),
+    "stable_token": Endpoint("/cgi-bin/stable_token", lambda client: client.stable_token(), _A_TOKEN, _THE_TOKEN),
+    "getuserphonenumber": Endpoint(
+        "/wxa/business/getuserphonenumber",
+        lambda client: client.getuserphonenumber(ACCESS_TOKEN, PHONE_CODE, openid=OPENID),
+        OK | {"phone_info": PHONE_INFO},
+        PhoneNumber(PHONE_NUMBER, "9876 5432", "852"),
+    ),
+    "checksession": Endpoint(
+        "/wxa/checksession",
+        lambda client: client.checksession(ACCESS_TOKEN, openid=OPENID, session_key=SESSION_KEY),
+        OK,
+        True,
+    ),
+    "resetusersessionkey": Endpoint(
+        "/wxa/resetusersessionkey",
+        lambda client: client.resetusersessionkey(ACCESS_TOKEN, openid=OPENID, session_key=SESSION_KEY),
+        OK | {"openid": OPENID, "session_key": NEW_SESSION_KEY},
+        NEW_SESSION_KEY,
+    ),
+}
+LOGIN = ENDPOINTS["code2session"]
 
 
 UNUSABLE_IDS = {
@@ -238,8 +318,8 @@ TLS_FAILURES = {
 }
 
 REFUSALS = {
-    f"errcode {errcode}": BadDay(plays(answer(refusal(errcode, f"{SECRET} {CODE}, rid: {RID}"))))
-    for errcode in (-1, 40029, 40125, 99999)
+    f"errcode {errcode}": BadDay(plays(answer(refusal(errcode, f"{' '.join(SECRETS)}, rid: {RID}"))))
+    for errcode in (-1, 40029, 40125, 42001, 99999)
 }
 
 # With a whole answer, the connection may be kept: how many are open says nothing.
@@ -263,15 +343,18 @@ class Outcome:
     log: str
 
 
-def live_through(day: BadDay, certificates: Certificates) -> Outcome:
+def live_through(day: BadDay, certificates: Certificates, endpoint: Endpoint = LOGIN) -> Outcome:
     """Make one call on such a day, with all logging on; fail if it succeeds."""
     timeouts = HASTY if day in _LONG_DAYS else PATIENT
-    with day.begin(certificates) as seen, debug_log() as log, open_connections(most=1) as connections:
-        connections.verify = str(certificates.authority)
-        client = WeChatClient(APPID, SECRET, api_url=seen.url, connections=connections, timeouts=timeouts)
+    with (
+        day.begin(certificates) as seen,
+        debug_log() as log,
+        contextlib.closing(api_at(seen.url, certificates, timeouts=timeouts, most=1)) as api,
+    ):
+        client = WeChatClient(APPID, SECRET, api=api)
         started = time.monotonic()
         with pytest.raises(WeChatError) as raised:
-            client.code2session(CODE)
+            endpoint.call(client)
         seconds = time.monotonic() - started
         still_open = 0 if day in _KEEPING_DAYS else _still_open(seen)
         return Outcome(raised.value, seen, seconds, still_open, log.getvalue())
@@ -283,6 +366,26 @@ def _still_open(seen: Upstream) -> int:
     while seen.open and time.monotonic() < deadline:
         seen.stopped.wait(0.01)
     return seen.open
+
+
+def in_turn() -> Callable[[], float]:
+    """Return a clock by which so much time passes between two calls that a breaker lets each through."""
+    return itertools.count(0, 1000).__next__
+
+
+def forms_of(text: str) -> set[str]:
+    """Return how a text may look in a log."""
+    data = text.encode()
+    encoded = {quote(text), quote(text, safe=""), quote_plus(text), json.dumps(text)[1:-1], repr(text)[1:-1]}
+    return {text, *encoded, base64.b64encode(data).decode(), base64.urlsafe_b64encode(data).decode()}
+
+
+def leaks_in(text: str) -> set[str]:
+    """Return which secrets are in a text."""
+    return {leak for leak in LEAKS if leak in text}
+
+
+LEAKS = set().union(*map(forms_of, SECRETS))
 
 
 @contextlib.contextmanager
@@ -336,6 +439,19 @@ class Certificates:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         (self._folder / f"{file_name}.pem").write_bytes(_pem(certificate) + private)
+
+
+def api_at(
+    url: str, certificates: Certificates, *, timeouts: Timeouts = PATIENT, most: int = 4, **more: Any
+) -> WeChatApi:
+    """Return a way to the stand-in at ``url`` that never pauses, and that the caller has to close."""
+    return WeChatApi(
+        url,
+        timeouts=timeouts,
+        most_connections=most,
+        authorities_path=str(certificates.authority),
+        **{"sleep": lambda _: None, **more},
+    )
 
 
 Issuer = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]

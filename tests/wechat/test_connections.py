@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import threading
 import time
@@ -11,14 +12,11 @@ from typing import Any
 import pytest
 
 from tests.servers import free_port, wait_until
-from tests.wechat.conftest import ClientOf
+from tests.wechat.conftest import ApiOf, ClientOf
 from tests.wechat.drivers import (
-    APPID,
     CODE,
     HASTY,
     LONGEST_SECONDS,
-    PATIENT,
-    SECRET,
     Certificates,
     debug_log,
     refusal,
@@ -34,7 +32,9 @@ from tests.wechat.upstream import (
     stalls,
     upstream,
 )
-from wxlogin.wechat.client import Timeouts, WeChatClient, open_connections
+from wxlogin.wechat.api import Timeouts
+from wxlogin.wechat.client import WeChatClient
+from wxlogin.wechat.connections import time_left, time_limit
 from wxlogin.wechat.errors import InvalidCode, NoAnswer, NotReached, UnusableAnswer
 
 BOUNDS = {
@@ -158,7 +158,7 @@ def test_a_pause_between_calls_takes_nothing_from_the_next(client_of: ClientOf) 
     assert seen.connections == 1
 
 
-def test_a_slow_call_takes_nothing_from_another_threads() -> None:
+def test_a_slow_call_takes_nothing_from_another_threads(client_of: ClientOf) -> None:
     slow_arrived = threading.Event()
 
     def stalls_once(peer: Peer) -> None:
@@ -170,13 +170,8 @@ def test_a_slow_call_takes_nothing_from_another_threads() -> None:
             peer.send(answer(success()))
             request = peer.read_request()
 
-    with (
-        upstream(stalls_once) as seen,
-        ThreadPoolExecutor(1) as thread,
-        open_connections(most=2) as connections,
-    ):
-        hasty = WeChatClient(APPID, SECRET, api_url=seen.url, connections=connections, timeouts=HASTY)
-        patient = WeChatClient(APPID, SECRET, api_url=seen.url, connections=connections, timeouts=PATIENT)
+    with upstream(stalls_once) as seen, ThreadPoolExecutor(1) as thread:
+        hasty, patient = client_of(seen.url, timeouts=HASTY), client_of(seen.url)
         slow = thread.submit(hasty.code2session, "slow")
         assert slow_arrived.wait(5)
 
@@ -185,12 +180,12 @@ def test_a_slow_call_takes_nothing_from_another_threads() -> None:
         assert isinstance(slow.exception(), NoAnswer)
 
 
-def test_clients_that_share_connections_ask_for_themselves() -> None:
+def test_clients_that_share_connections_ask_for_themselves(api_of: ApiOf) -> None:
     appids = ["wx4f4bc4dec97d474b", "wx00000000000000aa"]
-    with upstream(plays(answer(success()))) as seen, open_connections(most=1) as connections:
+    with upstream(plays(answer(success()))) as seen:
+        api = api_of(seen.url)
         for appid in appids:
-            client = WeChatClient(appid, "s", api_url=seen.url, connections=connections, timeouts=PATIENT)
-            client.code2session(CODE)
+            WeChatClient(appid, "s", api=api).code2session(CODE)
 
     assert seen.connections == 1
     assert all(appid.encode() in request for appid, request in zip(appids, seen.requests, strict=True))
@@ -213,6 +208,63 @@ def test_the_call_is_shorter_than_the_wait_for_the_next_byte(client_of: ClientOf
         client_of(seen.url, timeouts=Timeouts(connect=30, read=30, total=0.3)).code2session(CODE)
 
     assert time.monotonic() - started < LONGEST_SECONDS
+
+
+# Limits
+
+
+def test_without_a_limit_time_is_endless() -> None:
+    assert time_left() == math.inf
+
+
+def test_within_a_limit_time_runs_out() -> None:
+    with time_limit(100):
+        first, second = time_left(), time_left()
+
+    assert 50 < second <= first <= 100
+
+
+def test_an_inner_limit_shortens_the_time() -> None:
+    with time_limit(1000), time_limit(100):
+        assert 50 < time_left() <= 100
+
+
+def test_an_inner_limit_never_extends_the_time() -> None:
+    with time_limit(100), time_limit(1000):
+        assert 50 < time_left() <= 100
+
+
+def test_after_an_inner_limit_the_outer_one_is_back() -> None:
+    with time_limit(1000):
+        with time_limit(100):
+            pass
+
+        assert 500 < time_left() <= 1000
+
+
+def test_after_an_error_the_outer_limit_is_back() -> None:
+    with time_limit(1000):
+        with pytest.raises(ValueError, match="x"), time_limit(100):
+            raise ValueError("x")
+
+        assert 500 < time_left() <= 1000
+
+
+def test_after_the_outer_limit_time_is_endless() -> None:
+    with time_limit(100), time_limit(10):
+        pass
+
+    assert time_left() == math.inf
+
+
+def test_of_a_limit_that_is_over_nothing_is_left() -> None:
+    with time_limit(100), time_limit(-1):
+        assert time_left() == 0
+
+
+def test_a_limit_is_one_threads_own() -> None:
+    with time_limit(100), ThreadPoolExecutor(1) as thread:
+        assert thread.submit(time_left).result() == math.inf
 
 
 # Connecting

@@ -3,18 +3,22 @@ from __future__ import annotations
 import pytest
 
 from wxlogin.wechat.errors import (
+    BadAccessToken,
     Busy,
     CodeUsed,
     CredentialsRejected,
     InvalidCode,
+    InvalidSessionKey,
     NoAnswer,
     NotReached,
     RateLimited,
     Refused,
+    TurnedAway,
     UnusableAnswer,
     UserBlocked,
     WeChatError,
     refusal_of,
+    refused,
 )
 
 RID = "66c69111-4157f271-729ca238"
@@ -36,6 +40,25 @@ KINDS: dict[int, type[Refused]] = {
     89503: CredentialsRejected,
     89506: CredentialsRejected,
     89507: CredentialsRejected,
+    48001: CredentialsRejected,
+    61007: CredentialsRejected,
+    41001: CredentialsRejected,
+    40001: BadAccessToken,
+    40014: BadAccessToken,
+    42001: BadAccessToken,
+    87007: InvalidSessionKey,
+    87009: InvalidSessionKey,
+    1400001: RateLimited,
+    40002: Refused,
+    40003: Refused,
+    40097: Refused,
+    41008: Refused,
+    43001: Refused,
+    43002: Refused,
+    43003: Refused,
+    44002: Refused,
+    47001: Refused,
+    87008: Refused,
 }
 
 
@@ -47,7 +70,7 @@ def test_a_known_errcode_has_its_class(errcode: int) -> None:
     assert error.errcode == errcode
 
 
-@pytest.mark.parametrize("errcode", [1, -2, 40002, 41008, 43001, 99999])
+@pytest.mark.parametrize("errcode", [1, -2, 40000, 87010, 99999])
 def test_an_unknown_errcode_is_a_plain_refusal(errcode: int) -> None:
     error = refusal_of(errcode, "")
 
@@ -87,6 +110,16 @@ def test_an_errmsg_without_a_rid_gives_none(errmsg: str) -> None:
     assert error.rid is None
 
 
+@pytest.mark.parametrize("errmsg", [f"invalid code, rid: {RID}", "system error"])
+@pytest.mark.parametrize("errcode", [*KINDS, 99999])
+def test_errcode_and_rid_make_the_same_refusal_again(errcode: int, errmsg: str) -> None:
+    error = refusal_of(errcode, errmsg)
+
+    again = refused(error.errcode, error.rid)
+
+    assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
+
+
 def test_a_refusal_says_errcode_and_rid() -> None:
     error = refusal_of(40029, f"invalid code, rid: {RID}")
 
@@ -106,7 +139,7 @@ def test_nothing_else_of_errmsg_is_kept() -> None:
     assert error.args == (f"errcode 40164, rid {RID}",)
 
 
-@pytest.mark.parametrize(("errcode", "seconds"), [(45011, 60), (45009, 3600)])
+@pytest.mark.parametrize(("errcode", "seconds"), [(45011, 60), (45009, 3600), (1400001, 3600)])
 def test_a_rate_limit_says_how_long_to_wait(errcode: int, seconds: int) -> None:
     error = refusal_of(errcode, "")
 
@@ -117,6 +150,11 @@ def test_a_rate_limit_says_how_long_to_wait(errcode: int, seconds: int) -> None:
 @pytest.mark.parametrize("kind", [NotReached, NoAnswer, UnusableAnswer, Refused])
 def test_one_class_catches_all(kind: type[Exception]) -> None:
     assert issubclass(kind, WeChatError)
+
+
+@pytest.mark.parametrize(("kind", "kin"), [(TurnedAway, NotReached), (BadAccessToken, CredentialsRejected)])
+def test_who_knows_no_better_handles_it_as_its_kin(kind: type[Exception], kin: type[Exception]) -> None:
+    assert issubclass(kind, kin)
 
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS.values()), key=str))

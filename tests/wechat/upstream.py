@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 import socket
 import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 30  # longer than `wait_until` waits for a client to leave
 _RESET_WHEN_CLOSED = struct.pack("ii", 1, 0)
 
 
@@ -36,13 +37,20 @@ class Peer:
         self._unread = b""
 
     def read_request(self) -> bytes:
-        """Return the head of the next request; empty if the client left."""
+        """Return the next request, head and body; empty if the client left."""
         while b"\r\n\r\n" not in self._unread:
             if not self.read():
                 return b""
         head, _, self._unread = self._unread.partition(b"\r\n\r\n")
-        self._upstream.requests.append(head)
-        return head
+        request = b"\r\n\r\n".join(filter(None, [head, self._read_body(_length_in(head))]))
+        self._upstream.requests.append(request)
+        return request
+
+    def _read_body(self, length: int) -> bytes:
+        while len(self._unread) < length and self.read():
+            pass
+        body, self._unread = self._unread[:length], self._unread[length:]
+        return body
 
     def read(self) -> bytes:
         """Return what comes next; empty if the client left."""
@@ -79,6 +87,11 @@ class Peer:
         """End the connection without a goodbye."""
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_WHEN_CLOSED)
         self._connection.close()
+
+
+def _length_in(head: bytes) -> int:
+    found = re.search(rb"\r\nContent-Length: (\d+)", head)
+    return int(found[1]) if found else 0
 
 
 Behaviour = Callable[[Peer], None]

@@ -22,7 +22,7 @@ _BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 def _check_token() -> None:
     gate = Services.of(current_app).admin_gate
     sent = _BEARER.fullmatch(request.headers.get("Authorization", ""))
-    gate.check(sent[1] if sent else "", address=request.remote_addr or "")
+    gate.check(sent[1] if sent else "", address=_peer())
 
 
 @blueprint.get("")
@@ -38,7 +38,7 @@ def show(openid: str) -> Response:
 def end_all(openid: str) -> Response:
     """Log a user out everywhere."""
     user_hash = _user_hash(openid)
-    _noted("ended all", lambda: _sessions().delete_all(user_hash, repeatable=False), user_hash)
+    _noted("ended all", lambda: _sessions().delete_all(user_hash, cause="operator", repeatable=False), user_hash)
     return Response(status=204)
 
 
@@ -46,7 +46,11 @@ def end_all(openid: str) -> Response:
 def end_one(openid: str, handle: str) -> Response:
     """Log a user out on one device."""
     user_hash = _user_hash(openid)
-    _noted("ended one", lambda: int(_sessions().delete_one(user_hash, handle, repeatable=False)), user_hash)
+    _noted(
+        "ended one",
+        lambda: int(_sessions().delete_one(user_hash, handle, cause="operator", repeatable=False)),
+        user_hash,
+    )
     return Response(status=204)
 
 
@@ -61,5 +65,11 @@ def _user_hash(openid: str) -> str:
     return Services.of(current_app).user_hash_of(openid, appid=appids[0] if appids else None)
 
 
+def _peer() -> str:
+    """Return the address that connects. Operators come directly, and could name any address as a proxy would."""
+    before_proxies: dict[str, str] = request.environ.get("werkzeug.proxy_fix.orig", request.environ)
+    return before_proxies.get("REMOTE_ADDR") or ""
+
+
 def _noted(action: str, work: Callable[[], int], user_hash: str) -> None:
-    audit.noted(action, work, operator=f"admin token from {request.remote_addr}", user_hash=user_hash)
+    audit.noted(action, work, operator=f"admin token from {_peer()}", user_hash=user_hash)

@@ -12,6 +12,8 @@ from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 
 MAX_BODY_BYTES = 64 * 1024
 
+_no_fields = Schema()
+
 
 def read_body(schema: Schema) -> dict[str, Any]:
     """Return the fields of the request's JSON or form body, as ``schema`` has them.
@@ -25,6 +27,13 @@ def read_body(schema: Schema) -> dict[str, Any]:
     except ValidationError as error:
         raise BadRequest(_complaint(error, schema)) from None
     return fields
+
+
+def refuse_body() -> None:
+    """Return if the request has no fields: no body, or an empty one. Raises what `read_body` does."""
+    refuse_query()
+    if _raw_body():
+        read_body(_no_fields)
 
 
 def refuse_query() -> None:
@@ -89,4 +98,6 @@ def _complaint(error: ValidationError, schema: Schema) -> str:
     messages = error.messages_dict
     names = [field.data_key or name for name, field in schema.fields.items()]
     known = [f"{name}: {' '.join(messages[name])}" for name in names if name in messages]
+    if not names:
+        return "This address takes no fields: send no body, or an empty object."
     return " ".join(known) or f"The body has to be an object with no other fields than: {', '.join(names)}."

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import re
 import secrets
 import time
+from collections.abc import Mapping
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from wxlogin import logs
 from wxlogin.routes.bodies import MAX_BODY_BYTES
+from wxlogin.services import Services
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +25,21 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+_LOGINS = frozenset({"login", "legacy"})
+_ROUTINE = frozenset({"operations", "auth_request"})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a request: ``ok`` or the error's code, and what the log has to know about it."""
+
+    code: str = "ok"
+    _: dataclasses.KW_ONLY
+    level: int = logging.INFO
+    details: Mapping[str, object] = dataclasses.field(default_factory=dict)
+
+
+_OK = Outcome()
 
 
 def register(app: Flask) -> None:
@@ -30,11 +48,11 @@ def register(app: Flask) -> None:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
     app.before_request(_open)
     app.after_request(_close)
-    app.teardown_request(_forget)
+    app.teardown_request(_end)
 
 
 def _open() -> None:
-    g.started_at = time.perf_counter()
+    g.started_at, g.status, g.outcome = time.perf_counter(), None, _OK
     logs.request_id.set(_request_id())
     if request.blueprint != "auth_request":  # nginx asks there on behalf of requests whose bodies it keeps
         _check_body()
@@ -59,29 +77,53 @@ def _close(response: Response) -> Response:
     if response.status_code == 204:
         response.headers.pop("Content-Type", None)
     response.headers["X-Request-Id"] = logs.request_id.get() or ""
-    _log(response)
+    g.status = response.status_code
     return response
 
 
-def _forget(_error: BaseException | None) -> None:
+def _end(_error: BaseException | None) -> None:
+    """Tell what came of the request: once, though what fails late is closed twice, and before it is sent."""
+    if g.status:
+        seconds = time.perf_counter() - g.started_at
+        _measure(g.outcome.code, seconds)
+        _log(g.outcome, seconds)
     logs.request_id.set(None)
+    logs.user_hash.set(None)
 
 
-def _level(response: Response) -> int:
-    """Keep what machines ask all the time, and get granted, out of the usual log."""
-    is_routine = request.blueprint in {"operations", "auth_request"} and response.status_code < 300
-    return logging.DEBUG if is_routine else logging.INFO
+def _measure(outcome: str, seconds: float) -> None:
+    metrics = Services.of(current_app).metrics
+    metrics.request_answered(_route(), method=_method(), status=g.status, seconds=seconds)
+    if request.blueprint in _LOGINS:
+        metrics.login_ended(outcome, seconds)
+    elif request.blueprint == "auth_request":
+        metrics.auth_decided(outcome)
 
 
-def _log(response: Response) -> None:
-    milliseconds = round((time.perf_counter() - g.started_at) * 1000, 1)
-    logger.log(
-        _level(response),
-        "answered",
-        extra={
-            "method": request.method if request.url_rule else None,
-            "route": str(request.url_rule or "unknown"),
-            "status": response.status_code,
-            "milliseconds": milliseconds,
-        },
-    )
+def _log(outcome: Outcome, seconds: float) -> None:
+    # What machines ask all the time, and get granted, stays out of the usual log.
+    is_routine = request.blueprint in _ROUTINE and outcome.code == "ok"
+    level = logging.DEBUG if is_routine else outcome.level
+    if logger.isEnabledFor(level):
+        logger.log(level, "answered", extra=_line(outcome, seconds))
+
+
+def _line(outcome: Outcome, seconds: float) -> dict[str, object]:
+    return {
+        "method": _method(),
+        "route": _route(),
+        "status": g.status,
+        "outcome": outcome.code,
+        "milliseconds": round(seconds * 1000, 1),
+        **outcome.details,
+    }
+
+
+def _route() -> str:
+    """Return the rule that the request matched: a path may have an openid or anything else in it."""
+    return request.url_rule.rule if request.url_rule else "unknown"
+
+
+def _method() -> str:
+    """Return the method, which is one of a few where a route knows it and can be anything elsewhere."""
+    return request.method if request.url_rule else "other"

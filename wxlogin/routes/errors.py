@@ -7,21 +7,23 @@ import logging
 import traceback
 from typing import Any
 
-from flask import Flask, Response, jsonify
+from flask import Flask, Response, g, jsonify
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
-from wxlogin import logs
+from wxlogin import events, logs
 from wxlogin.admin_gate import NotAnOperator, TooManyGuesses
-from wxlogin.auth import LoginLost, WrongApp
+from wxlogin.apps import AppNotNamed, UnknownApp
+from wxlogin.auth import AppRemoved, LoginLost, SessionKeyLost, WrongApp
+from wxlogin.rate_limits import RateLimited
 from wxlogin.redis_guard import StoreUnavailable
-from wxlogin.services import UnknownApp
+from wxlogin.routes.envelope import Outcome
 from wxlogin.sessions.store import NotLoggedIn, SessionExpired
 from wxlogin.wechat import errors as wechat
 from wxlogin.wechat.user_data import StaleSessionKey
 
 logger = logging.getLogger(__name__)
 
-_NEW_CODE = "Call wx.login() again and send the new code."
+_NEW_CODE = "Get a new code and send that."
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class _Row:
     retryable: bool = False
     retry_after_seconds: int | None = None
     level: int = logging.INFO
+    event: str = ""
 
 
 # The nearest class of an exception decides.
@@ -40,15 +43,32 @@ _ROWS: dict[type[BaseException], _Row] = {
     NotLoggedIn: _Row(401, "not_logged_in", "Log in first: the request has no valid session."),
     SessionExpired: _Row(401, "session_expired", "The session is over: log in again."),
     WrongApp: _Row(403, "wrong_app", "The user is logged in with another mini-program."),
+    AppRemoved: _Row(403, "wrong_app", "The user's mini-program is not one of this service's any more."),
     UnknownApp: _Row(400, "invalid_request", "appid: is not one of this service's mini-programs."),
-    NotAnOperator: _Row(401, "not_logged_in", "Send the operators' token.", level=logging.WARNING),
+    AppNotNamed: _Row(400, "invalid_request", "appid: has to be there: this service has several mini-programs."),
+    NotAnOperator: _Row(
+        401, "not_logged_in", "Send the operators' token.", level=logging.WARNING, event="operator_refused"
+    ),
     TooManyGuesses: _Row(
-        429, "rate_limited", "Too many wrong tokens: wait.", retryable=True, level=logging.WARNING
+        429,
+        "rate_limited",
+        "Too many wrong tokens: wait.",
+        retryable=True,
+        level=logging.WARNING,
+        event="operator_locked_out",
+    ),
+    RateLimited: _Row(
+        429,
+        "rate_limited",
+        "Too many requests: try again when Retry-After is over, a login with a new code.",
+        retryable=True,
+        event="limit_exceeded",
     ),
     StaleSessionKey: _Row(
         409,
         "session_key_stale",
         "The data does not decrypt with any key of this user's: log in, ask WeChat for it again, and send that.",
+        event="decryption_refused",
     ),
     StoreUnavailable: _Row(
         503,
@@ -61,6 +81,12 @@ _ROWS: dict[type[BaseException], _Row] = {
         503,
         "store_unavailable",
         f"The code is spent, but the session could not be kept. {_NEW_CODE}",
+        retry_after_seconds=1,
+    ),
+    SessionKeyLost: _Row(
+        503,
+        "store_unavailable",
+        "WeChat has replaced the session_key, but the new one could not be kept: log in again.",
         retry_after_seconds=1,
     ),
     wechat.NotReached: _Row(
@@ -95,7 +121,12 @@ _ROWS: dict[type[BaseException], _Row] = {
         400, "invalid_code", f"The code is wrong, expired, or another mini-program's. {_NEW_CODE}"
     ),
     wechat.CodeUsed: _Row(400, "code_used", f"The code was used before; each works once. {_NEW_CODE}"),
-    wechat.UserBlocked: _Row(403, "user_blocked", "WeChat blocks this user's login for a risk it sees."),
+    wechat.InvalidSessionKey: _Row(
+        409, "session_key_stale", "WeChat accepts no session_key of this user's any more: log in again."
+    ),
+    wechat.UserBlocked: _Row(
+        403, "user_blocked", "WeChat blocks this user's login for a risk it sees.", event="user_blocked"
+    ),
     wechat.RateLimited: _Row(
         429,
         "wechat_rate_limited",
@@ -108,12 +139,18 @@ _ROWS: dict[type[BaseException], _Row] = {
         "wechat_rejected_credentials",
         "WeChat does not accept this service's credentials; its operator has to repair that.",
         level=logging.ERROR,
+        event="credentials_rejected",
     ),
     Exception: _Row(500, "internal_error", "Something went wrong here.", level=logging.ERROR),
 }
 
 _HTTP_ROWS = {
-    403: _Row(403, "cross_site_request", "Another site's page asked for this: log in from the mini-program."),
+    403: _Row(
+        403,
+        "cross_site_request",
+        "Another site's page asked for this: log in from the mini-program.",
+        event="cross_site_refused",
+    ),
     404: _Row(404, "not_found", "There is nothing here."),
     405: _Row(405, "method_not_allowed", "This address does not know that method."),
     413: _Row(413, "content_too_large", "The body is too large."),
@@ -129,7 +166,7 @@ def register(app: Flask) -> None:
 def _answer(error: Exception) -> Response:
     error = _cause_of(error)
     row = _http_row(error) if isinstance(error, HTTPException) else _row(error)
-    _log(error, row)
+    _note(error, row)
     response = jsonify(error=_body(error, row))
     response.status_code = row.status
     response.headers.update(_headers(error, row))
@@ -175,13 +212,22 @@ def _headers(error: Exception, row: _Row) -> dict[str, str]:
     return headers
 
 
-def _log(error: Exception, row: _Row) -> None:
-    details: dict[str, Any] = {"error": row.code}
+def _note(error: Exception, row: _Row) -> None:
+    """Have the error told in the log: in the request's line, and as an event if it is one."""
+    details = _details(error, row)
+    g.outcome = Outcome(row.code, level=row.level, details=details)
+    if row.event:
+        events.note(row.event, by=logger, **details)
+
+
+def _details(error: Exception, row: _Row) -> dict[str, Any]:
+    if isinstance(error, wechat.Refused):
+        return {"errcode": error.errcode, "rid": error.rid}
     if isinstance(error, wechat.WeChatError):
-        details["wechat"] = str(error)
+        return {"wechat": str(error)}
     if row.code == "internal_error":
-        details |= {"exception": type(error).__name__, "where": _where(error)}
-    logger.log(row.level, "refused: %s", row.message, extra=details)
+        return {"exception": type(error).__name__, "where": _where(error)}
+    return {}
 
 
 def _where(error: Exception) -> str:

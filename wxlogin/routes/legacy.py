@@ -15,6 +15,7 @@ from flask.sansio.blueprints import BlueprintSetupState
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest
 
+from wxlogin import events
 from wxlogin.routes.answers import login_answer
 from wxlogin.routes.bodies import single_values
 
@@ -57,10 +58,7 @@ def _parameters_of_url() -> dict[str, str]:
 
 def _warn_of_secret(parameters: dict[str, str]) -> None:
     if "secret" in parameters:
-        logger.warning(
-            "a client sends an app secret to /getOpenid: take it out of the mini-program, and reset it at "
-            "mp.weixin.qq.com, because whoever has the mini-program has it"
-        )
+        events.note("secret_sent", by=logger)
 
 
 def _code_in(parameters: dict[str, str]) -> str:

@@ -39,16 +39,18 @@ _encrypted, _signed = EncryptedSchema(), SignedSchema()
 def decrypt() -> Response:
     """Decrypt with any key of the user's; who the user is stays here, unless ``WXLOGIN_EXPOSE_OPENID``."""
     body, services = read_body(_encrypted), Services.of(current_app)
-    user = current_session().record.user
-    payload = read_user_data(
-        body["encrypted_data"],
-        body["iv"],
-        session_keys=_session_keys(),
-        appid=user.appid,
-        openid=user.openid,
-        max_age_seconds=services.settings.watermark_max_age_seconds or None,
-        now=services.sessions.now(),
-    )
+    stored = current_session().stored
+    user = stored.record.user
+    with services.rate_limits.counting_failures_of(stored.session_id.user_hash):
+        payload = read_user_data(
+            body["encrypted_data"],
+            body["iv"],
+            session_keys=current_session().session_keys(),
+            appid=user.appid,
+            openid=user.openid,
+            max_age_seconds=services.settings.watermark_max_age_seconds or None,
+            now=services.sessions.now(),
+        )
     return jsonify(payload if services.settings.expose_openid else _without_ids(payload))
 
 
@@ -58,14 +60,9 @@ def verify() -> Response:
     body = read_body(_signed)
     found = [
         is_signature(body["signature"], raw_data=body["raw_data"], session_key=session_key)
-        for session_key in _session_keys()
+        for session_key in current_session().session_keys()
     ]
     return jsonify(valid=any(found))
-
-
-def _session_keys() -> list[str]:
-    """Return the keys of all the user's sessions, the newest first: which one WeChat used is not known."""
-    return list(dict.fromkeys(each.record.session_key for each in current_session().siblings()))
 
 
 def _without_ids(payload: dict[str, Any]) -> dict[str, Any]:

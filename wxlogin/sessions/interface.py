@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, NoReturn
 
@@ -13,10 +13,11 @@ from flask.sessions import SessionMixin
 from flask_session.base import ServerSideSessionInterface
 from werkzeug.http import dump_cookie
 
+from wxlogin import logs
 from wxlogin.redis_guard import StoreUnavailable
 from wxlogin.sessions.record import SessionRecord, User
 from wxlogin.sessions.session_id import SessionId
-from wxlogin.sessions.store import ListedSession, NotLoggedIn, SessionStore, StoredSession
+from wxlogin.sessions.store import Along, ListedSession, NotLoggedIn, SessionStore, StoredSession
 from wxlogin.sessions.transport import COOKIE_NAME, find_session_id
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class Session(SessionMixin):
     def __init__(self, store: SessionStore, session_id: SessionId | None) -> None:
         self._store = store
         self._stored: StoredSession | None = None
+        self._missing: NotLoggedIn | None = None
         self.session_id = session_id
         self.accessed = self.is_started = self.is_ended = False
 
@@ -45,29 +47,66 @@ class Session(SessionMixin):
         self.accessed = True
         if self.session_id is None:
             raise NotLoggedIn
+        if self._missing:
+            raise self._missing
         if self._stored is None:
-            self._stored = self._store.load(self.session_id)
+            self._stored = self._look_up(self.session_id)
         return self._stored
+
+    def _look_up(self, session_id: SessionId) -> StoredSession:
+        try:
+            stored = self._store.load(session_id)
+        except NotLoggedIn as error:
+            self._missing = error
+            raise
+        logs.note_user(session_id.user_hash)
+        return stored
 
     @property
     def record(self) -> SessionRecord:
         """What the session remembers; raises what `stored` does."""
         return self.stored.record
 
-    def start(self, user: User, *, session_key: str, user_agent: str) -> SessionId:
-        """Log ``user`` in under a new id and end the session this client had; raises `StoreUnavailable`."""
+    def start(self, user: User, *, session_key: str, user_agent: str, along: Along | None = None) -> SessionId:
+        """Log ``user`` in under a new id and end the session this client had; raises `StoreUnavailable`.
+
+        For ``along``, see `SessionStore.create`.
+        """
         now = self._store.now()
         record = SessionRecord(
             user=user, session_key=session_key, created_at=now, last_seen_at=now, user_agent=user_agent
         )
-        return self._keep(self._store.create(record, replaced=self.session_id))
+        return self._keep(self._store.create(record, replaced=self.session_id, along=along))
+
+    def adopt(self, session_id: str) -> SessionId:
+        """Go on with a session that another request of the same client was given, and end its old one.
+
+        Raises what `stored` does.
+        """
+        given = Session(self._store, SessionId.parse(session_id))
+        if self.session_id and self.session_id != given.session_id:
+            self._store.delete(self.session_id, cause="replaced")
+        return self._keep(given.stored)
 
     def renew(self) -> SessionId:
         """Go on under a new id, both clocks running on; raises what `stored` does."""
         return self._keep(self._store.renew(self.stored))
 
+    def keep_session_key(self, session_key: str) -> None:
+        """Remember another ``session_key`` instead, also if the session is written to meanwhile.
+
+        Raises what `stored` does: what has ended meanwhile stays ended.
+        """
+        for _ in range(2):
+            read, self._stored = self.stored, None
+            record = dataclasses.replace(read.record, session_key=session_key, last_seen_at=self._store.now())
+            if self._store.replace(read, record):
+                return
+        raise StoreUnavailable("the session is written to all the time")
+
     def _keep(self, stored: StoredSession) -> SessionId:
-        self._stored = stored
+        logs.note_user(stored.session_id.user_hash)
+        self._stored, self._missing = stored, None
         self.session_id, self.is_started, self.is_ended = stored.session_id, True, False
         return self.session_id
 
@@ -80,6 +119,10 @@ class Session(SessionMixin):
     def _forget(self) -> None:
         self.session_id, self._stored, self.is_started, self.is_ended = None, None, False, True
 
+    def session_keys(self) -> Sequence[str]:
+        """Return what `SessionStore.session_keys` does for this session's user; raises what `stored` does."""
+        return self._store.session_keys(self.stored.session_id.user_hash)
+
     def siblings(self) -> list[ListedSession]:
         """Return all sessions of this one's user, the newest first; raises what `stored` does."""
         return self._store.list(self.stored.session_id.user_hash)
@@ -87,7 +130,7 @@ class Session(SessionMixin):
     def end_sibling(self, handle: str) -> None:
         """End the session of the same user that has this handle, be it this one; raises what `stored` does."""
         own = self.stored.session_id
-        self._store.delete_one(own.user_hash, handle)
+        self._store.delete_one(own.user_hash, handle, cause="logout" if handle == own.field else "other_device")
         if handle == own.field:
             self._forget()
 

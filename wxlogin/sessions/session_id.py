@@ -12,9 +12,10 @@ from wxlogin.sessions.record import User
 
 USER_HASH_LENGTH = 16
 LENGTH = USER_HASH_LENGTH + 43
+HANDLE_LENGTH = 22
 
 _PATTERN = re.compile(rf"[A-Za-z0-9_-]{{{LENGTH}}}")
-_HANDLE = re.compile(r"[A-Za-z0-9_-]{22}")
+_HANDLE = re.compile(rf"[A-Za-z0-9_-]{{{HANDLE_LENGTH}}}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

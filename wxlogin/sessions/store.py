@@ -3,6 +3,11 @@
 Key ``wxlogin:user:<hash of the user>``, a field per session. A field's value is a head in clear, for the scripts
 (when the session expires, four bytes, Unix seconds; when it was made, six bytes, Unix milliseconds; big-endian),
 and the sealed record. The key expires with the last of its sessions.
+
+A session that a login replaced is over, but its ``session_key`` may still be wanted: for data that was encrypted
+before that login and arrives after it. So the last one of a user is kept for some minutes in a key of its own: its
+field and its value, as they were. A script on both keys would fail in a Cluster that is moving their slot: there
+the second key is written and read apart.
 """
 
 from __future__ import annotations
@@ -12,16 +17,18 @@ import dataclasses
 import logging
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal
 
-from redis import ResponseError
+from redis import RedisError, ResponseError
 from redis.cluster import RedisCluster
+from redis.exceptions import RedisClusterException
 
-from wxlogin.redis_guard import Client, RedisGuard
+from wxlogin import events
+from wxlogin.redis_guard import Client, RedisGuard, Script
+from wxlogin.seal import BrokenSeal, Seal
 from wxlogin.sessions.record import SessionRecord, UnreadableRecord
-from wxlogin.sessions.seal import BrokenSeal, Seal
-from wxlogin.sessions.session_id import SessionId, is_handle, key_of
+from wxlogin.sessions.session_id import HANDLE_LENGTH, SessionId, is_handle, key_of
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +36,8 @@ _EXPIRY = struct.Struct(">I")
 _LATEST_EXPIRY = 2**32 - 1
 _MADE_BYTES = 6
 _HEAD_BYTES = _EXPIRY.size + _MADE_BYTES
+
+RETIRED_SECONDS = 300  # as long as a code lives
 
 # What every script begins with: what is not a hash is not ours.
 _KIND = """
@@ -62,22 +71,32 @@ if latest > 0 then redis.call('EXPIREAT', KEYS[1], latest) end
 """
 
 # ARGV: the new session's field and value, the field of the one it replaces or '', how many sessions a user may
-# have (0: any number). The oldest of more are ended, but never the new one.
+# have (0: any number), how many seconds the replaced one is kept as retired in the second key, if that is there.
+# The oldest of too many are ended, but never the new one. Returns the value of the one it replaces or '', and how
+# many were too many.
 _CREATE = f"""
 {_KIND}
 if kind ~= 'hash' then redis.call('DEL', KEYS[1]) end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-if ARGV[3] ~= '' then redis.call('HDEL', KEYS[1], ARGV[3]) end
+local replaced = ARGV[3] ~= '' and redis.call('HGET', KEYS[1], ARGV[3])
+if replaced then
+  redis.call('HDEL', KEYS[1], ARGV[3])
+  if KEYS[2] then redis.call('SET', KEYS[2], ARGV[3] .. replaced, 'EX', ARGV[5]) end
+end
 {_PRUNE}
-local limit = tonumber(ARGV[4])
+local limit, dropped = tonumber(ARGV[4]), 0
 if limit > 0 then
   for _, session in ipairs(alive) do
     if session.field == ARGV[1] then session.made = math.huge end
   end
   table.sort(alive, function(one, other) return one.made > other.made end)
-  while #alive > limit do redis.call('HDEL', KEYS[1], table.remove(alive).field) end
+  while #alive > limit do
+    redis.call('HDEL', KEYS[1], table.remove(alive).field)
+    dropped = dropped + 1
+  end
 end
 {_EXPIRE}
+return {{replaced or '', dropped}}
 """
 
 # ARGV: field, the value as it was read, the new value. What ended or changed meanwhile stays as it is.
@@ -102,11 +121,12 @@ redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
 return 1
 """
 
-# ARGV: field
+# ARGV: field. With the last session goes the retired one.
 _DELETE = f"""
 {_KIND}
 if kind ~= 'hash' or redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
 {_PRUNE}
+if #alive == 0 and KEYS[2] then redis.call('DEL', KEYS[2]) end
 {_EXPIRE}
 return 1
 """
@@ -115,6 +135,7 @@ return 1
 _DELETE_ALL = f"""
 {_KIND}
 if kind ~= 'hash' then return 0 end
+if KEYS[2] then redis.call('DEL', KEYS[2]) end
 {_PRUNE}
 local ended, spared = 0, {{}}
 for _, session in ipairs(alive) do
@@ -125,6 +146,23 @@ alive = spared
 {_EXPIRE}
 return ended
 """
+
+
+# Returns the retired one or '', then the fields and values.
+_READ_ALL = f"""
+{_KIND}
+local found = kind == 'hash' and redis.call('HGETALL', KEYS[1]) or {{}}
+table.insert(found, 1, KEYS[2] and redis.call('GET', KEYS[2]) or '')
+return found
+"""
+
+Step = tuple[str, str, *tuple[Any, ...]]
+"""A script, the key of the user that it is about, and its arguments."""
+
+Along = Callable[[str], Script]
+
+EndCause = Literal["logout", "other_device", "everywhere", "replaced", "limit", "operator"]
+"""What ends a session, other than its clocks."""
 
 
 class NotLoggedIn(Exception):
@@ -169,6 +207,8 @@ class SessionStore:
     """Create, read, change, list and end sessions. Thread-safe. Every method raises `StoreUnavailable`.
 
     ``most_per_user`` is how many sessions a user may have, 0 for any number: a login ends the oldest of more.
+    ``on_created`` is told of each session that begins, ``on_ended`` of what ended some, and how many; what is done
+    again because the first answer was lost, as the second answer has it.
     """
 
     def __init__(
@@ -179,7 +219,11 @@ class SessionStore:
         lifetimes: Lifetimes,
         most_per_user: int = 0,
         clock: Callable[[], float] = time.time,
+        on_created: Callable[[], object] = lambda: None,
+        on_ended: Callable[[EndCause, int], object] = lambda _cause, _count: None,
     ) -> None:
+        self._on_created = on_created
+        self._on_ended = on_ended
         self._redis = redis
         self._seal = seal
         self._most_per_user = most_per_user
@@ -190,14 +234,19 @@ class SessionStore:
         """Return the current Unix second."""
         return int(self._clock())
 
-    def create(self, record: SessionRecord, *, replaced: SessionId | None = None) -> StoredSession:
-        """Store ``record`` under a new id and end the session ``replaced``; one round trip."""
+    def create(
+        self, record: SessionRecord, *, replaced: SessionId | None = None, along: Along | None = None
+    ) -> StoredSession:
+        """Store ``record`` under a new id and end the session ``replaced``; one round trip.
+
+        ``along`` returns, for the new id, a script to run after it in the same round trip.
+        """
         session_id = SessionId.new(record.user)
         made = int(self._clock() * 1000).to_bytes(_MADE_BYTES, "big")
         stored = StoredSession(session_id, record, self._seal_record(session_id, record, made))
-        self._redis.call(
-            lambda client: self._write_new(client, stored, replaced), key=session_id.key, repeatable=True
-        )
+        steps, more = [*self._creation(stored, replaced)], [along(session_id.text)] if along else []
+        answers = self._redis.call(lambda client: _run(client, steps, more), key=session_id.key, repeatable=True)
+        self._tell_creation(session_id.user_hash, answers, replaced)
         return stored
 
     def load(self, session_id: SessionId) -> StoredSession:
@@ -213,8 +262,20 @@ class SessionStore:
         """Return a user's sessions, the newest first; one round trip."""
         key = key_of(user_hash)
         values: dict[bytes, bytes] = self._read(lambda client: client.hgetall(key), key=key) or {}
-        newest_first = sorted(values.items(), key=lambda item: _made_in(item[1]), reverse=True)
-        return [*self._readable(key, newest_first)]
+        return [*self._readable(key, _newest_first(values.items()))]
+
+    def session_keys(self, user_hash: str) -> Sequence[str]:
+        """Return the ``session_key`` of each of a user's sessions, and of one replaced lately; one round trip.
+
+        Each is there once, that of the newest session first.
+        """
+        key = key_of(user_hash)
+        retired, *fields = self._redis.call(lambda client: _read_all(client, key), key=key, repeatable=True)
+        found = [*zip(fields[::2], fields[1::2], strict=True)]
+        if retired:
+            found.append((retired[:HANDLE_LENGTH], retired[HANDLE_LENGTH:]))
+        sessions = self._readable(key, _newest_first(found))
+        return [*dict.fromkeys(session.record.session_key for session in sessions)]
 
     def replace(self, stored: StoredSession, record: SessionRecord) -> bool:
         """Write ``record`` over what was read; False if the session has ended or changed since."""
@@ -232,43 +293,64 @@ class SessionStore:
             raise NotLoggedIn
         return StoredSession(session_id, stored.record, value)
 
-    def delete(self, session_id: SessionId) -> bool:
+    def delete(self, session_id: SessionId, *, cause: EndCause = "logout") -> bool:
         """End the session; False if there was none."""
-        return bool(self._eval(_DELETE, session_id.key, session_id.field))
+        return self._delete(session_id.user_hash, session_id.field, cause=cause)
 
-    def delete_one(self, user_hash: str, handle: str, *, repeatable: bool = True) -> bool:
+    def delete_one(
+        self, user_hash: str, handle: str, *, cause: EndCause = "other_device", repeatable: bool = True
+    ) -> bool:
         """End the session of this user that has this handle; False if there was none.
 
         When the answer is lost it is done again, and then there is none; not so if it is not ``repeatable``.
         """
         if not is_handle(handle):  # it may be an id by mistake, and Redis is not to see one
             return False
-        return bool(self._eval(_DELETE, key_of(user_hash), handle, repeatable=repeatable))
+        return self._delete(user_hash, handle, cause=cause, repeatable=repeatable)
 
-    def delete_all(self, user_hash: str, *, but: str = "", repeatable: bool = True) -> int:
+    def delete_all(
+        self, user_hash: str, *, but: str = "", cause: EndCause = "everywhere", repeatable: bool = True
+    ) -> int:
         """End a user's sessions, but for the one with the handle ``but``, and return how many that were.
 
         For ``repeatable``, see `delete_one`.
         """
-        return int(self._eval(_DELETE_ALL, key_of(user_hash), but, repeatable=repeatable))
+        ended = int(self._eval(_DELETE_ALL, key_of(user_hash), but, repeatable=repeatable))
+        self._tell_end(user_hash, cause, ended)
+        return ended
 
-    def _write_new(self, client: Client, stored: StoredSession, replaced: SessionId | None) -> None:
+    def _delete(self, user_hash: str, field: str, *, cause: EndCause, repeatable: bool = True) -> bool:
+        ended = int(self._eval(_DELETE, key_of(user_hash), field, repeatable=repeatable))
+        self._tell_end(user_hash, cause, ended)
+        return bool(ended)
+
+    def _tell_creation(self, user_hash: str, answers: Sequence[Any], replaced: SessionId | None) -> None:
+        self._on_created()
+        events.note("login", by=logger, user_hash=user_hash)
+        (replaced_here, dropped), *replaced_elsewhere = answers
+        if replaced:
+            self._tell_end(replaced.user_hash, "replaced", bool(replaced_here) + sum(replaced_elsewhere))
+        self._tell_end(user_hash, "limit", dropped)
+
+    def _tell_end(self, user_hash: str, cause: EndCause, count: int) -> None:
+        if count:
+            self._on_ended(cause, count)
+            events.note("logout", cause, by=logger, user_hash=user_hash, sessions=count)
+
+    def _creation(self, stored: StoredSession, replaced: SessionId | None) -> Iterator[Step]:
         session_id = stored.session_id
         old_field = replaced.field if replaced and replaced.key == session_id.key else ""
-        scripts: list[tuple[Any, ...]] = [
-            (_CREATE, 1, session_id.key, session_id.field, stored.value, old_field, self._most_per_user)
-        ]
+        arguments = (session_id.field, stored.value, old_field, self._most_per_user, RETIRED_SECONDS)
+        yield (_CREATE, session_id.key, *arguments)
         if replaced and not old_field:
-            scripts.append((_DELETE, 1, replaced.key, replaced.field))
-        _run(client, scripts)
+            yield (_DELETE, replaced.key, replaced.field)
 
     def _read(self, read: Callable[[Client], Any], *, key: str) -> Any:
         return self._redis.call(lambda client: _ours(lambda: read(client)), key=key, repeatable=True)
 
     def _eval(self, script: str, key: str, *arguments: str | bytes, repeatable: bool = True) -> Any:
-        return self._redis.call(
-            lambda client: client.eval(script, 1, key, *arguments), key=key, repeatable=repeatable
-        )
+        step: Step = (script, key, *arguments)
+        return self._redis.call(lambda client: client.eval(*_script(client, step)), key=key, repeatable=repeatable)
 
     def _readable(self, key: str, values: Iterable[tuple[bytes, bytes]]) -> Iterator[ListedSession]:
         for field, value in values:
@@ -285,16 +367,19 @@ class SessionStore:
 
     def _open_record(self, key: str, field: str, value: bytes) -> tuple[int, SessionRecord]:
         """Return when a session expires, and its record; raises `NotLoggedIn` or `SessionExpired`."""
-        head, sealed = value[:_HEAD_BYTES], value[_HEAD_BYTES:]
-        try:
-            record = SessionRecord.decode(self._seal.open(sealed, place=_place_of(key, field), label=head))
-        except (BrokenSeal, UnreadableRecord) as error:
-            logger.warning("a session's record is not ours, or was tampered with: %s", type(error).__name__)
-            raise NotLoggedIn from None
+        record = self._unseal(key, field, value)
         expires_at = self._expiry_of(record, value)
         if expires_at <= self.now():
             raise SessionExpired
         return expires_at, record
+
+    def _unseal(self, key: str, field: str, value: bytes) -> SessionRecord:
+        head, sealed = value[:_HEAD_BYTES], value[_HEAD_BYTES:]
+        try:
+            return SessionRecord.decode(self._seal.open(sealed, place=_place_of(key, field), label=head))
+        except (BrokenSeal, UnreadableRecord) as error:
+            events.note("record_tampered", type(error).__name__, by=logger)
+            raise NotLoggedIn from None
 
     def _expiry_of(self, record: SessionRecord, value: bytes) -> int:
         """Return when a session expires: as it was written, or earlier if the settings say so by now."""
@@ -302,16 +387,53 @@ class SessionStore:
         return min(written, self.lifetimes.expires_at(record))
 
 
-def _run(client: Client, scripts: list[tuple[Any, ...]]) -> None:
-    """Run scripts in one round trip; a Cluster takes one for each, because their keys may be on two servers."""
+def _run(client: Client, steps: Sequence[Step], more: Sequence[Script]) -> Sequence[Any]:
+    """Make a session, and do ``more``, in one round trip; return what the steps do."""
     if isinstance(client, RedisCluster):
-        for script in scripts:
-            client.eval(*script)
-        return
+        return _run_in_cluster(client, steps, more)
     pipeline = client.pipeline(transaction=False)  # new each time: executing one empties it, even in vain
-    for script in scripts:
+    for script in (*(_script(client, step) for step in steps), *more):
         pipeline.eval(*script)
-    pipeline.execute()
+    return pipeline.execute()[: len(steps)]
+
+
+def _run_in_cluster(client: RedisCluster, steps: Sequence[Step], more: Sequence[Script]) -> Sequence[Any]:
+    """Do the same in a round trip for each: their keys may be on several servers.
+
+    The session is there with the first; if what else there is gets lost with a server, it costs nobody a login.
+    """
+    _, key, _, _, old_field, *_ = steps[0]
+    answers: list[Any] = [client.eval(*_script(client, step)) for step in steps]
+    replaced, _ = answers[0]
+    with contextlib.suppress(RedisError, RedisClusterException):
+        for script in more:
+            client.eval(*script)
+        if replaced:
+            client.set(_retired_key(key), old_field.encode() + replaced, ex=RETIRED_SECONDS)
+    return answers
+
+
+def _script(client: Client, step: Step) -> Script:
+    """Return what to tell ``client``: the keys are the user's, and that of the retired session where it may be."""
+    script, key, *arguments = step
+    keys = (key,) if isinstance(client, RedisCluster) else (key, _retired_key(key))
+    return (script, len(keys), *keys, *arguments)
+
+
+def _read_all(client: Client, key: str) -> Sequence[Any]:
+    """Return the retired session, then the fields and values of the others."""
+    found: list[Any] = client.eval(*_script(client, (_READ_ALL, key)))
+    if isinstance(client, RedisCluster):
+        return [client.get(_retired_key(key)) or b"", *found[1:]]
+    return found
+
+
+def _newest_first(values: Iterable[tuple[bytes, bytes]]) -> Sequence[tuple[bytes, bytes]]:
+    return sorted(values, key=lambda item: _made_in(item[1]), reverse=True)
+
+
+def _retired_key(key: str) -> str:
+    return f"wxlogin:retired:{{{key}}}"  # in the user's slot: what is lost with a server is lost together
 
 
 def _made_in(value: bytes) -> bytes:

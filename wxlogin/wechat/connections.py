@@ -8,6 +8,7 @@ longer than agreed, and every read gets what is left of the call's time.
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import ssl
 import threading
@@ -28,12 +29,21 @@ _connecting = ThreadPoolExecutor(max_workers=8, thread_name_prefix="wechat-conne
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Let what this thread does inside, over a `TimelyAdapter`, take ``seconds`` in all."""
-    _call.deadline = time.monotonic() + seconds
+    """Let what this thread does inside, over a `TimelyAdapter`, take ``seconds`` in all.
+
+    Limits nest: an inner one shortens the time that is left, and never extends it.
+    """
+    outer = _deadline()
+    _call.deadline = min(outer, time.monotonic() + seconds)
     try:
         yield
     finally:
-        del _call.deadline
+        _call.deadline = outer
+
+
+def time_left() -> float:
+    """Return how many seconds are left within this thread's limit; endless outside of any."""
+    return max(0.0, _deadline() - time.monotonic())
 
 
 class TimelyAdapter(HTTPAdapter):
@@ -52,10 +62,15 @@ def _within_call(seconds: float | None) -> float:
 
     A call whose time is over gets no last chance: a flood of bytes that count for nothing would take it each time.
     """
-    left: float = _call.deadline - time.monotonic()
-    if left <= 0:
+    left = time_left()
+    if not left:
         raise TimeoutError("the call's time is over")
     return min(seconds or left, left)
+
+
+def _deadline() -> float:
+    deadline: float = getattr(_call, "deadline", math.inf)
+    return deadline
 
 
 class _TimelySocket(socket.socket):

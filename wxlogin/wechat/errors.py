@@ -18,6 +18,10 @@ class NotReached(WeChatError):
     """Raised if no connection came about: WeChat knows nothing of the request."""
 
 
+class TurnedAway(NotReached):
+    """Raised if nothing was sent, because WeChat failed too often lately, or too many wait for it already."""
+
+
 class NoAnswer(WeChatError):
     """Raised if WeChat may have done the work, but its answer did not arrive whole and in time."""
 
@@ -40,7 +44,7 @@ class Busy(Refused):
 
 
 class InvalidCode(Refused):
-    """Raised if a code is unknown, expired or of another mini-program."""
+    """Raised if a code is unknown, expired or of another mini-program; a phone code also if it was used before."""
 
 
 class CodeUsed(Refused):
@@ -51,17 +55,28 @@ class UserBlocked(Refused):
     """Raised if WeChat holds the user for a risk and stops the login."""
 
 
+class InvalidSessionKey(Refused):
+    """Raised if a session_key is not the user's, or no more."""
+
+
 class RateLimited(Refused):
-    """Raised if WeChat has had enough requests about this user (for a minute) or from this app (for a day)."""
+    """Raised if WeChat has had enough requests about this user (for a minute) or from this app (for longer)."""
 
     @property
     def retry_after_seconds(self) -> int:
         """How long to wait before the next try."""
-        return 3600 if self.errcode == 45009 else 60
+        return 60 if self.errcode == 45011 else 3600
 
 
 class CredentialsRejected(Refused):
-    """Raised if the operator has something to repair: AppID, AppSecret, IP whitelist, a frozen account."""
+    """Raised if the operator has something to repair: AppID, AppSecret, IP whitelist, permissions, an account."""
+
+
+class BadAccessToken(CredentialsRejected):
+    """Raised if an access_token is wrong, replaced or expired: another may do.
+
+    Where it was asked for an access_token, WeChat means the AppSecret by it (40001).
+    """
 
 
 _REFUSALS: dict[int, type[Refused]] = {
@@ -70,21 +85,45 @@ _REFUSALS: dict[int, type[Refused]] = {
     42003: InvalidCode,  # code expired: in enums only, never seen for mini-programs
     40163: CodeUsed,
     40226: UserBlocked,
+    87007: InvalidSessionKey,  # session_key not existed or expired: in an enum only
+    87009: InvalidSessionKey,  # invalid signature: what a dead key gets as well
     45009: RateLimited,  # the app's quota of a day
     45011: RateLimited,  # 100 a minute and user
+    1400001: RateLimited,  # the app's phone numbers are used up: the operator buys more
+    40001: BadAccessToken,  # not the latest any more
+    40014: BadAccessToken,  # none at all
+    42001: BadAccessToken,  # expired
     40013: CredentialsRejected,  # invalid appid
     40125: CredentialsRejected,  # invalid appsecret
     40164: CredentialsRejected,  # this host's address is not in the IP whitelist
     40243: CredentialsRejected,  # the AppSecret is frozen
-    41002: CredentialsRejected,  # appid missing
-    41004: CredentialsRejected,  # appsecret missing
+    48001: CredentialsRejected,  # the app may not use this API
+    61007: CredentialsRejected,  # the same
     89503: CredentialsRejected,  # a call from this address waits for the administrator's yes
     89506: CredentialsRejected,  # the administrator refused this address twice (a day)
     89507: CredentialsRejected,  # the administrator refused this address once (an hour)
+    41001: CredentialsRejected,  # access_token missing: ours to repair, as are those that follow
+    41002: CredentialsRejected,  # appid missing
+    41004: CredentialsRejected,  # appsecret missing
+    40002: Refused,  # invalid grant_type
+    40003: Refused,  # invalid openid
+    40097: Refused,  # invalid arguments
+    41008: Refused,  # code missing
+    43001: Refused,  # GET required
+    43002: Refused,  # POST required
+    43003: Refused,  # HTTPS required
+    44002: Refused,  # empty body
+    47001: Refused,  # no JSON
+    87008: Refused,  # invalid sig_method
 }
+
+
+def refused(errcode: int, rid: str | None) -> Refused:
+    """Return the exception for an errcode; of one, its ``errcode`` and ``rid`` make the same again."""
+    return _REFUSALS.get(errcode, Refused)(errcode, rid)
 
 
 def refusal_of(errcode: int, errmsg: str) -> Refused:
     """Return the exception for an errcode; of ``errmsg``, whose wording changes, only the rid is kept."""
     rid = _RID.search(errmsg)
-    return _REFUSALS.get(errcode, Refused)(errcode, rid[1] if rid else None)
+    return refused(errcode, rid[1] if rid else None)

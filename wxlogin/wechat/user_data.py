@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import time
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from msgspec import UNSET, Meta, UnsetType
 from wxlogin.wechat.crypto import decipher
 
 _CLOCK_SKEW_SECONDS = 60
+_FAILURE_STEP_SECONDS = 0.002  # failures take a multiple of it
 
 _Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,128}\Z")]
 _Text = Annotated[str, Meta(pattern=r"^[^\ud800-\udfff]*\Z")]  # JSON can smuggle in what has no UTF-8
@@ -128,10 +130,12 @@ def read_user_data(
     """Return what WeChat encrypted about the user under any of ``session_keys``, without its watermark.
 
     ``now`` is in Unix seconds; ``max_age_seconds``, if given, bounds the watermark's age. The same data may be
-    read any number of times. Raises `StaleSessionKey`, after the same work for each key whatever is wrong.
+    read any number of times. Raises `StaleSessionKey`, after the same work for each key whatever is wrong, and in
+    the same time: what is left of some microseconds' difference ends in a wait.
 
     Only ``openId`` is compared with the session. A group's id can be tampered with: it proves no membership.
     """
+    started_at = time.perf_counter()
     for session_key in session_keys:
         plaintext = decipher(encrypted_data, iv, session_key=session_key)
         payload, fits = _payload_of(plaintext.data)
@@ -139,6 +143,7 @@ def read_user_data(
         is_timely = _is_timely(payload.watermark, max_age_seconds=max_age_seconds, now=now)
         if plaintext.is_sound & fits & is_ours & is_timely:
             return _promised(payload)
+    time.sleep((started_at - time.perf_counter()) % _FAILURE_STEP_SECONDS)
     raise StaleSessionKey
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wxlogin.sessions.seal import BrokenSeal, Seal
+from wxlogin.seal import BrokenSeal, Seal
 
 NEWEST = "the-newest-secret-key-0123456789abcdef"
 OLDER = "an-older-secret-key-0123456789abcdef"

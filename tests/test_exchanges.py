@@ -1,0 +1,376 @@
+"""One code, one exchange: what a code has come to is told to whoever sends it again, and to nobody else."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from fakeredis import FakeRedis
+from redis import Redis
+
+from tests.conftest import APPID, SECRET_KEY
+from tests.servers import RedisServer, connected, guarded, keys_in, redis_server, wait_until
+from wxlogin.exchanges import Exchange, Exchanges, RedisClock, key_of
+from wxlogin.redis_guard import StoreUnavailable
+from wxlogin.seal import Seal
+from wxlogin.wechat.errors import (
+    Busy,
+    CodeUsed,
+    CredentialsRejected,
+    InvalidCode,
+    NoAnswer,
+    NotReached,
+    RateLimited,
+    Refused,
+    TurnedAway,
+    UnusableAnswer,
+    UserBlocked,
+    WeChatError,
+)
+
+CODE = "021ByuFs0fNXie1T5lJs0IwBFs0ByuF1"
+SESSION_ID = "bjbujUGk2Zvn2a9J" + "r" * 43
+RID = "66c69111-4157f271-729ca238"
+FINAL: list[WeChatError] = [InvalidCode(40029, RID), CodeUsed(40163, RID), UserBlocked(40226, RID)]
+PASSING: list[WeChatError] = [
+    Busy(-1, RID),
+    RateLimited(45011, RID),
+    CredentialsRejected(40125, RID),
+    Refused(12345, None),
+    NotReached("NewConnectionError"),
+    TurnedAway("enough"),
+    NoAnswer("ReadTimeout"),
+    UnusableAnswer("HTTP status 500"),
+]
+
+
+def exchanges_on(
+    redis: Redis, *, replay_seconds: int = 10, lease_seconds: float = 6, secret_key: str = SECRET_KEY
+) -> Exchanges:
+    return Exchanges(
+        redis=guarded(redis),
+        seal=Seal([secret_key]),
+        replay_seconds=replay_seconds,
+        lease_seconds=lease_seconds,
+        clock=RedisClock(),
+    )
+
+
+def begin(exchanges: Exchanges, code: str = CODE) -> Exchange:
+    return exchanges.begin(code, appid=APPID)
+
+
+def succeed(redis: Redis, exchange: Exchange) -> None:
+    """Do what a login does: the script runs along with the one that makes the session."""
+    redis.eval(*exchange.settlement(SESSION_ID))
+
+
+def fail(exchange: Exchange, error: Exception) -> None:
+    with pytest.raises(type(error)), exchange:
+        raise error
+
+
+def waiting(exchange: Exchange, seconds: float = 20) -> Callable[[], str | Exception]:
+    """Wait on a thread of its own; the function that this returns joins it and gives what came of it."""
+    outcome: list[str | Exception] = []
+
+    def wait() -> None:
+        try:
+            exchange.wait(seconds)
+            outcome.append(exchange.session_id())
+        except (WeChatError, StoreUnavailable) as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+
+    def joined() -> str | Exception:
+        thread.join()
+        return outcome[0]
+
+    return joined
+
+
+def test_the_first_to_send_a_code_has_it(any_redis: Redis) -> None:
+    assert begin(exchanges_on(any_redis)).is_ours
+
+
+def test_the_second_has_to_wait(any_redis: Redis) -> None:
+    exchanges = exchanges_on(any_redis)
+    begin(exchanges)
+
+    second = begin(exchanges)
+
+    assert (second.is_ours, second.is_settled) == (False, False)
+
+
+def test_who_waits_gets_the_session(any_redis: Redis) -> None:
+    exchanges = exchanges_on(any_redis)
+    first = begin(exchanges)
+    others = [waiting(begin(exchanges)) for _ in range(3)]
+
+    succeed(any_redis, first)
+
+    assert [joined() for joined in others] == [SESSION_ID] * 3
+
+
+def test_who_comes_later_gets_the_session_at_once(any_redis: Redis) -> None:
+    exchanges = exchanges_on(any_redis)
+    succeed(any_redis, begin(exchanges))
+
+    later = begin(exchanges)
+
+    assert (later.is_ours, later.is_settled, later.session_id()) == (False, True, SESSION_ID)
+
+
+def test_the_session_is_told_for_as_long_as_the_operator_says(real_redis: Redis) -> None:
+    exchanges = exchanges_on(real_redis, replay_seconds=10)
+
+    succeed(real_redis, begin(exchanges))
+
+    assert 9_000 < real_redis.pttl(key_of(CODE, appid=APPID)) <= 10_000
+
+
+@pytest.mark.parametrize("error", FINAL, ids=lambda error: type(error).__name__)
+def test_a_final_refusal_is_told_to_who_comes_later(one_redis: Redis, error: Refused) -> None:
+    exchanges = exchanges_on(one_redis)
+    fail(begin(exchanges), error)
+
+    later = begin(exchanges)
+
+    assert not later.is_ours
+    with pytest.raises(type(error)) as raised:
+        later.session_id()
+    assert (raised.value.errcode, raised.value.rid) == (error.errcode, RID)
+
+
+@pytest.mark.parametrize("error", [*FINAL, *PASSING], ids=lambda error: type(error).__name__)
+def test_who_waits_gets_every_failure(one_redis: Redis, error: WeChatError) -> None:
+    exchanges = exchanges_on(one_redis)
+    first = begin(exchanges)
+    joined = waiting(begin(exchanges))
+
+    fail(first, error)
+
+    told = joined()
+    assert type(told) is type(error)
+    assert getattr(told, "errcode", None) == getattr(error, "errcode", None)
+
+
+@pytest.mark.parametrize("error", PASSING, ids=lambda error: type(error).__name__)
+def test_after_a_failure_that_passes_the_code_can_be_tried_again(one_redis: Redis, error: WeChatError) -> None:
+    exchanges = exchanges_on(one_redis)
+    fail(begin(exchanges), error)
+
+    assert begin(exchanges).is_ours
+
+
+@pytest.mark.parametrize(
+    "error", [StoreUnavailable("lost"), ZeroDivisionError()], ids=lambda error: type(error).__name__
+)
+def test_who_waits_is_told_of_any_other_failure_that_the_code_may_be_spent(
+    one_redis: Redis, error: Exception
+) -> None:
+    exchanges = exchanges_on(one_redis)
+    first = begin(exchanges)
+    joined = waiting(begin(exchanges))
+
+    fail(first, error)
+
+    assert isinstance(joined(), NoAnswer)
+
+
+def test_without_replay_who_waits_gets_the_session_all_the_same(any_redis: Redis) -> None:
+    exchanges = exchanges_on(any_redis, replay_seconds=0)
+    first = begin(exchanges)
+    joined = waiting(begin(exchanges))
+
+    succeed(any_redis, first)
+
+    assert joined() == SESSION_ID
+
+
+@pytest.mark.parametrize("error", [None, *FINAL], ids=str)
+def test_without_replay_who_comes_later_asks_wechat(one_redis: Redis, error: WeChatError | None) -> None:
+    exchanges = exchanges_on(one_redis, replay_seconds=0)
+    first = begin(exchanges)
+    if error:
+        fail(first, error)
+    else:
+        succeed(one_redis, first)
+
+    assert begin(exchanges).is_ours
+
+
+def test_who_waits_in_vain_is_told_that_the_code_may_be_spent(one_redis: Redis) -> None:
+    exchanges = exchanges_on(one_redis)
+    begin(exchanges)
+
+    with pytest.raises(NoAnswer):
+        begin(exchanges).wait(0.05)
+
+
+def test_the_claim_of_a_process_that_died_ends(real_redis: Redis) -> None:
+    exchanges = exchanges_on(real_redis, lease_seconds=0.2)
+    begin(exchanges)
+    second = begin(exchanges)
+
+    second.wait(20)
+
+    with pytest.raises(NoAnswer):
+        second.session_id()
+    assert begin(exchanges).is_ours
+
+
+def test_an_exchange_that_took_too_long_settles_nothing(real_redis: Redis) -> None:
+    exchanges = exchanges_on(real_redis)
+    late = begin(exchanges)
+    real_redis.delete(key_of(CODE, appid=APPID))  # as when the lease runs out
+    other = begin(exchanges)
+
+    succeed(real_redis, late)
+
+    assert other.is_ours
+    assert not begin(exchanges).is_settled
+
+
+@pytest.mark.parametrize(("code", "appid"), [(CODE.lower(), APPID), (CODE, "wx0000000000000000")])
+def test_another_code_or_app_is_another_exchange(one_redis: Redis, code: str, appid: str) -> None:
+    exchanges = exchanges_on(one_redis)
+    begin(exchanges)
+
+    assert exchanges.begin(code, appid=appid).is_ours
+
+
+def test_of_threads_that_send_a_code_at_once_one_has_it(real_redis: Redis) -> None:
+    exchanges = exchanges_on(real_redis)
+    all_there = threading.Barrier(20)
+    ours: list[bool] = []
+
+    def send() -> None:
+        all_there.wait()
+        ours.append(begin(exchanges).is_ours)
+
+    threads = [threading.Thread(target=send) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(ours) == [False] * 19 + [True]
+
+
+def test_an_owner_recognises_its_claim_when_the_answer_to_it_was_lost(one_redis: Redis) -> None:
+    """The guard does it once more: the first time it was done already."""
+    exchange = begin(exchanges_on(one_redis))
+
+    exchange.claim()
+
+    assert exchange.is_ours
+
+
+def test_what_is_stored_opens_only_with_the_code(real_redis: Redis) -> None:
+    exchanges = exchanges_on(real_redis)
+    succeed(real_redis, begin(exchanges))
+    real_redis.rename(key_of(CODE, appid=APPID), key_of("another-code", appid=APPID))
+
+    moved = begin(exchanges, "another-code")
+
+    with pytest.raises(NoAnswer):
+        moved.session_id()
+
+
+def test_what_is_stored_opens_only_with_our_keys(one_redis: Redis) -> None:
+    succeed(one_redis, begin(exchanges_on(one_redis)))
+
+    stolen = begin(exchanges_on(one_redis, secret_key="another-secret-key-0123456789abcdef"))
+
+    with pytest.raises(NoAnswer):
+        stolen.session_id()
+
+
+@pytest.mark.parametrize("value", [b"", b"l", b"x", b"l" + b"\0" * 64, b"\xff" * 9])
+def test_what_is_not_ours_is_no_session(one_redis: Redis, value: bytes) -> None:
+    one_redis.set(key_of(CODE, appid=APPID), value)
+
+    with pytest.raises(NoAnswer):
+        begin(exchanges_on(one_redis)).session_id()
+
+
+def test_neither_the_code_nor_the_session_is_in_redis(real_redis: Redis) -> None:
+    succeed(real_redis, begin(exchanges_on(real_redis)))
+
+    [key] = keys_in(real_redis)
+    value = real_redis.get(key)
+    assert isinstance(value, bytes)
+    stored = key + value
+
+    assert not [secret for secret in (CODE, SESSION_ID, SESSION_ID[16:]) if secret.encode() in stored]
+
+
+def test_without_a_store_no_code_is_claimed() -> None:
+    exchanges = exchanges_on(connected("redis://127.0.0.1:1/0", timeout_seconds=1))
+
+    with pytest.raises(StoreUnavailable):
+        begin(exchanges)
+
+
+def test_a_claim_that_redis_finds_late_comes_to_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """It was sent while Redis was frozen, and whoever sent it has long told its client to try again."""
+    with redis_server(tmp_path_factory.mktemp("frozen")) as server:
+        exchanges = exchanges_on(connected(server.url, timeout_seconds=0.2))
+        begin(exchanges, "some-other-code")
+        server.freeze()
+        with pytest.raises(StoreUnavailable):
+            begin(exchanges)
+        thaw_at = time.monotonic() + 1.2
+        wait_until(lambda: time.monotonic() > thaw_at, what="time passes for Redis too")
+        server.thaw()
+
+        assert begin(exchanges_on(connected(server.url, timeout_seconds=5))).is_ours
+
+
+@pytest.mark.parametrize("milliseconds", [-3_600_000, 3_600_000])
+def test_another_clock_of_redis_does_not_matter(one_redis: Redis, milliseconds: int) -> None:
+    """After a failover another machine is asked."""
+    exchanges = exchanges_on(one_redis)
+    exchanges.clock.set(int(time.time() * 1000) + milliseconds)
+
+    assert begin(exchanges).is_ours
+
+
+class LongAgo(RedisClock):
+    """A clock that no answer sets right: each claim comes late."""
+
+    def now_ms(self) -> int:
+        return 0
+
+
+def test_a_redis_that_stays_late_is_unavailable() -> None:
+    exchanges = dataclasses.replace(exchanges_on(FakeRedis()), clock=LongAgo())
+
+    with pytest.raises(StoreUnavailable):
+        begin(exchanges)
+
+
+def test_a_failure_that_cannot_be_told_is_raised_all_the_same(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with redis_server(tmp_path_factory.mktemp("gone")) as server:
+        exchange = begin(exchanges_on(server.client()))
+        server.stop()
+
+        with pytest.raises(InvalidCode), exchange:
+            raise InvalidCode(40029)
+
+
+def test_who_waits_is_told_when_the_store_goes(tmp_path_factory: pytest.TempPathFactory) -> None:
+    server: RedisServer
+    with redis_server(tmp_path_factory.mktemp("gone")) as server:
+        exchanges = exchanges_on(server.client())
+        begin(exchanges)
+        joined = waiting(begin(exchanges))
+        server.stop()
+
+        assert isinstance(joined(), StoreUnavailable)

@@ -1,0 +1,1 @@
+"""What `wxlogin check` looks at before users do: the settings, Redis, WeChat."""

@@ -1,0 +1,102 @@
+"""Where the workers of one gunicorn put their metrics together: a folder in memory, a new one for each master.
+
+Nothing here imports prometheus_client: that looks for the folder when it is imported, and never again.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import fcntl
+import functools
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""Where prometheus_client looks: https://prometheus.github.io/client_python/multiprocess/"""
+
+_PREFIX = "wxlogin-metrics-"
+_SETTLED_SECONDS = 60
+
+
+def current() -> Path | None:
+    """Return the folder that the processes of this service share, or None if there is one process only."""
+    folder = os.environ.get(VARIABLE)
+    return Path(folder) if folder else None
+
+
+@functools.cache
+def prepare() -> Path:
+    """Make an empty folder for this process and those it forks; once, though a HUP has it called again.
+
+    It goes when this process ends; what a process left that was killed goes when the next one starts.
+    """
+    parent = _parent()
+    _sweep(parent)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+    (folder / "lock").touch()
+    fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_EX)  # held, by whoever we fork too, until all have ended
+    os.environ[VARIABLE] = str(folder)
+    atexit.register(_remove, folder, of_process=os.getpid())
+    return folder
+
+
+@contextlib.contextmanager
+def kept_still(folder: Path) -> Iterator[None]:
+    """Keep the counts of dead workers from being moved: half way, they would be counted twice or not at all."""
+    with _locked(folder, fcntl.LOCK_SH):
+        yield
+
+
+@contextlib.contextmanager
+def being_moved(folder: Path) -> Iterator[bool]:
+    """Keep others from reading; give False, at once, if somebody is."""
+    try:
+        with _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            yield True
+    except BlockingIOError:
+        yield False
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    file = os.open(folder / "lock", os.O_RDONLY | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(file, how)
+        yield
+    finally:
+        os.close(file)
+
+
+def _parent() -> Path:
+    """Return where files never wait for a disk, if there is such a place."""
+    memory = Path("/dev/shm")  # noqa: S108  # the folder in it is ours alone
+    return memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+
+
+def _sweep(parent: Path) -> None:
+    """Remove the folders that nobody holds any more; one that was made just now may not be held yet."""
+    for folder in parent.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # another user's, or swept by another process meanwhile
+            if time.time() - folder.stat().st_mtime > _SETTLED_SECONDS and not _is_held(folder):
+                shutil.rmtree(folder)
+
+
+def _is_held(folder: Path) -> bool:
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
+def _remove(folder: Path, *, of_process: int) -> None:
+    if os.getpid() == of_process:  # those we forked end as well, and leave it to us
+        shutil.rmtree(folder, ignore_errors=True)

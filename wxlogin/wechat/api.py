@@ -1,0 +1,181 @@
+"""The one way to WeChat: how long a call may take, when it is tried again, and when it is not made at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from wxlogin.wechat.breaker import Breaker
+from wxlogin.wechat.connections import time_left, time_limit
+from wxlogin.wechat.errors import (
+    Busy,
+    NoAnswer,
+    NotReached,
+    Refused,
+    TurnedAway,
+    UnusableAnswer,
+    WeChatError,
+    refusal_of,
+)
+from wxlogin.wechat.retries import Outcome, RetryBudget, is_retryable, meaning_of, pause_before_retry
+from wxlogin.wechat.transport import Call, Transport
+
+_USEFUL_SECONDS = 0.5
+_HASTE_SECONDS = 0.1
+_TICK_SECONDS = 0.01
+_FAILURES = (NotReached, NoAnswer, UnusableAnswer, Busy)
+"""What says that WeChat, or the way to it, is out of order. The user's mistakes, and ours, are not among it."""
+
+
+_WORD = re.compile(r"(?<!^)(?=[A-Z])")
+
+
+def _ignore(*_: object) -> None:
+    """Be told, and make nothing of it."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How long a call may take, in seconds: to connect, to the next byte, and in all."""
+
+    connect: float = 1.0
+    read: float = 3.0
+    total: float = 4.0
+
+
+class WeChatApi:
+    """WeChat's API for whatever apps. Thread-safe; one per process, as what a call learns is of use to all.
+
+    A call is tried once more, after a pause, where WeChat can't have done the work: no connection came about, or
+    it says that it is busy. In a row of failures few are, and soon the calls of the path are turned away.
+
+    ``on_call`` is told about each request: the path, ``ok`` or what was wrong, and how many seconds it took;
+    ``on_turned_away`` about each that was not sent; ``on_breaker`` whose breaker opens (True) or closes.
+
+    No exception that leaves it, and no log line, has anything of the request, or of the answer but its errcode and
+    rid.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeouts: Timeouts,
+        most_connections: int,
+        authorities_path: str | None = None,
+        pause_seconds: Callable[[], float] = pause_before_retry,
+        sleep: Callable[[float], object] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+        on_call: Callable[[str, str, float], object] = _ignore,
+        on_turned_away: Callable[[], object] = _ignore,
+        on_breaker: Callable[[str, bool], object] = _ignore,
+    ) -> None:
+        self._on_call = on_call
+        self._on_turned_away = on_turned_away
+        self._on_breaker = on_breaker
+        self._transport = Transport(
+            url,
+            connect_timeout=timeouts.connect,
+            read_timeout=timeouts.read,
+            most_connections=most_connections,
+            authorities_path=authorities_path,
+        )
+        self._total_timeout = timeouts.total
+        self._pause_seconds = pause_seconds
+        self._sleep = sleep
+        self._clock = clock
+        self._budget = RetryBudget()
+        self._breakers: dict[str, Breaker] = {}
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        self._transport.close()
+
+    def get(
+        self, path: str, query: Mapping[str, str], *, done_already: tuple[type[Refused], ...] = ()
+    ) -> Mapping[str, Any]:
+        """Return WeChat's answer, or raise `WeChatError`: `Refused` and its kin where WeChat said no.
+
+        ``done_already`` are the refusals that a second try gets if the first one did the work.
+        """
+        return self._answer_to(Call(path, query), done_already)
+
+    def post(
+        self,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        body: Mapping[str, Any],
+        done_already: tuple[type[Refused], ...] = (),
+    ) -> Mapping[str, Any]:
+        """Send ``body`` as JSON, and otherwise do as `get`."""
+        return self._answer_to(Call(path, query, body), done_already)
+
+    def _answer_to(self, call: Call, done_already: tuple[type[Refused], ...]) -> Mapping[str, Any]:
+        if time_left() < min(_USEFUL_SECONDS, self._total_timeout):
+            raise NotReached("there is no time left for a call")
+        with time_limit(self._total_timeout):
+            outcome = self._outcome_of(call, done_already)
+        if isinstance(outcome, WeChatError):
+            raise outcome
+        return outcome
+
+    def _outcome_of(self, call: Call, done_already: tuple[type[Refused], ...]) -> Outcome:
+        breaker = self._breaker_for(call.path)
+        if not breaker.lets_through():
+            self._on_turned_away()
+            return TurnedAway("WeChat failed too often lately")
+        first = self._try(call, breaker)
+        if not self._pause_after(first) or not breaker.lets_through():
+            return first
+        return meaning_of(self._try(call, breaker), first=first, done_already=done_already)
+
+    def _pause_after(self, outcome: Outcome) -> bool:
+        """Wait until it is time for another try; return False, at once, if there is to be none."""
+        if not is_retryable(outcome) or not self._budget.allows_retry:
+            return False
+        pause_seconds = self._pause_seconds()
+        if time_left() < pause_seconds + _USEFUL_SECONDS:
+            return False
+        self._sleep(pause_seconds)
+        return True
+
+    def _try(self, call: Call, breaker: Breaker) -> Outcome:
+        seconds, started_at = time_left(), time.perf_counter()
+        body = self._transport.send(call)
+        outcome = body if isinstance(body, WeChatError) else _answer_in(body)
+        self._on_call(call.path, _name_of(outcome), time.perf_counter() - started_at)
+        is_failure = isinstance(outcome, _FAILURES)
+        if not (is_failure and self._was_cut_short(seconds)):
+            self._budget.note(is_failure=is_failure)
+            breaker.note(is_failure=is_failure)
+        return outcome
+
+    def _was_cut_short(self, seconds: float) -> bool:
+        """Say whether a try ran out of its ``seconds``, and had too few: that says nothing about WeChat."""
+        return time_left() < _TICK_SECONDS and seconds < self._total_timeout - _HASTE_SECONDS
+
+    def _breaker_for(self, path: str) -> Breaker:
+        return self._breakers.setdefault(path, self._new_breaker(path))
+
+    def _new_breaker(self, path: str) -> Breaker:
+        return Breaker(path, clock=self._clock, on_change=self._on_breaker)
+
+
+def _name_of(outcome: Outcome) -> str:
+    """Return the name of what was wrong, as ``unusable_answer``; as many as `WeChatError` has kinds."""
+    return _WORD.sub("_", type(outcome).__name__).lower() if isinstance(outcome, WeChatError) else "ok"
+
+
+def _answer_in(body: bytes) -> Outcome:
+    """Return WeChat's answer or what its errcode stands for. WeChat labels its JSON as text."""
+    try:
+        answer: Mapping[str, Any] = json.loads(body.decode("utf-8", "replace"), strict=False)
+        errcode = int(answer.get("errcode") or 0)
+        return refusal_of(errcode, str(answer.get("errmsg"))) if errcode else answer
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+        return UnusableAnswer("the answer is not WeChat's JSON")
