@@ -240,7 +240,7 @@ def test_sentinels_and_their_master_are_asked_under_tls_if_the_address_says_so(t
     assert isinstance(client, Redis)
     pool: Any = client.connection_pool
     sentinel = pool.sentinel_manager.sentinels[0].connection_pool
-    assert pool.connection_class is SentinelManagedSSLConnection
+    assert issubclass(pool.connection_class, SentinelManagedSSLConnection)
     for options in (pool.connection_kwargs, sentinel.connection_kwargs):
         assert options["ssl_ca_certs"] == str(tls.ca_file)
         assert options["ssl_certfile"] == str(tls.cert_file)

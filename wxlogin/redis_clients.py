@@ -12,13 +12,20 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
-from redis import Redis, RedisError, Sentinel
+from redis import ConnectionPool, Redis, RedisError, Sentinel
 from redis.backoff import NoBackoff
 from redis.cluster import PRIMARY, ClusterNode, NodesManager, RedisCluster
 from redis.exceptions import RedisClusterException
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, SentinelConnectionPool
+
+from wxlogin.redis_connections import (
+    TimelyConnection,
+    TimelyMasterConnection,
+    TimelyTlsConnection,
+    TimelyTlsMasterConnection,
+)
 
 Client = Redis | RedisCluster
 
@@ -142,8 +149,9 @@ def _number(text: str) -> int:
 
 def _connect_server(address: RedisAddress, options: ConnectionOptions) -> Client:
     ((host, port),) = address.nodes
-    tls = {"ssl": True, **_tls(options)} if address.is_encrypted else {}
-    return Redis(host=host, port=port, db=address.number, **_login(address), **_common(options), **tls)
+    return _server_at(
+        host, port, is_encrypted=address.is_encrypted, options=options, **_login(address), db=address.number
+    )
 
 
 def _connect_socket(address: RedisAddress, options: ConnectionOptions) -> Client:
@@ -151,14 +159,26 @@ def _connect_socket(address: RedisAddress, options: ConnectionOptions) -> Client
 
 
 def _connect_sentinel(address: RedisAddress, options: ConnectionOptions) -> Client:
-    tls = {"ssl": True, **_tls(options)} if address.is_encrypted else {}
-    sentinel = _Sentinels(  # type: ignore[no-untyped-call]
-        list(address.nodes), sentinel_kwargs={**_common(_hastened(options)), **tls}, **_common(options), **tls
-    )
-    master: Redis = sentinel.master_for(  # type: ignore[no-untyped-call]
-        address.service, connection_pool_class=_MasterPool, db=address.number, **_login(address)
+    how = {**_common(options), **(_tls(options) if address.is_encrypted else {})}
+    sentinels = _Sentinels([], **how)  # type: ignore[no-untyped-call]
+    sentinels.sentinels = [
+        _server_at(host, port, is_encrypted=address.is_encrypted, options=_hastened(options))
+        for host, port in address.nodes
+    ]
+    master: Redis = sentinels.master_for(  # type: ignore[no-untyped-call]
+        address.service,
+        connection_pool_class=_MasterPool,
+        connection_class=TimelyTlsMasterConnection if address.is_encrypted else TimelyMasterConnection,
+        db=address.number,
+        **_login(address),
     )
     return master
+
+
+def _server_at(host: str, port: int, *, is_encrypted: bool, options: ConnectionOptions, **more: Any) -> Redis:
+    how = {**_common(options), **(_tls(options) if is_encrypted else {}), **more}
+    kind = TimelyTlsConnection if is_encrypted else TimelyConnection
+    return Redis.from_pool(ConnectionPool(connection_class=kind, host=host, port=port, **how))
 
 
 def _hastened(options: ConnectionOptions) -> ConnectionOptions:
