@@ -10,10 +10,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from wxlogin import startup
-from wxlogin.app import warn_of_eviction  # imported before the workers fork, so that they share it
-from wxlogin.processors import usable_processors
-from wxlogin.settings import InvalidSettings
+from wxlogin import metrics_folder, startup
+
+_metrics = metrics_folder.prepare()  # before prometheus_client is imported
+
+from wxlogin.app import warn_of_eviction  # noqa: E402  # imported before the workers fork, so that they share it
+from wxlogin.dead_workers import bury  # noqa: E402
+from wxlogin.processors import usable_processors  # noqa: E402
+from wxlogin.settings import InvalidSettings  # noqa: E402
 
 _BOOT_PAUSE_SECONDS = 1
 _SPARE_FILES = 128  # for what a worker opens besides its clients' connections
@@ -55,6 +59,16 @@ secure_scheme_headers: dict[str, str] = {}
 access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(b)s %(M)sms'
 
 _forks = itertools.count()
+
+
+def on_starting(server: Any) -> None:
+    """Let the workers write their metrics, whoever they are to run as."""
+    os.chown(_metrics, server.cfg.uid, server.cfg.gid)
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Keep what a worker counted, however it ended."""
+    bury(worker.pid, _metrics)
 
 
 def on_reload(server: Any) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import SECRET_KEY, environment
 from tests.servers import PATIENCE_SECONDS, PROJECT, clean_environment
-from wxlogin.app import create_app, from_environment
+from wxlogin.app import create_app, from_environment, warn_of_eviction
+from wxlogin.health import StoreHealth
 from wxlogin.services import Services
 from wxlogin.settings import Settings
 
@@ -28,6 +30,14 @@ def test_the_environment_makes_an_application() -> None:
     app = from_environment()
 
     assert app.test_client().get("/healthz").status_code == 200
+
+
+@pytest.mark.usefixtures("_environment", "logging_as_it_was")
+@pytest.mark.parametrize(("options", "status"), [({}, 404), ({"with_docs": True}, 200)])
+def test_the_page_about_the_api_is_for_those_who_ask_for_it(options: dict[str, bool], status: int) -> None:
+    app = from_environment(**options)
+
+    assert app.test_client().get("/docs").status_code == status
 
 
 @pytest.mark.usefixtures("_environment", "logging_as_it_was")
@@ -107,3 +117,25 @@ def test_gunicorn_has_the_threads_that_the_service_shares_out() -> None:
     assert [line.split() for line in printed.splitlines() if line.startswith("threads ")] == [
         ["threads", "=", "3"]
     ]
+
+
+def test_the_store_in_memory_is_not_asked_whether_it_throws_sessions_away(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[StoreHealth] = []
+    monkeypatch.setattr(StoreHealth, "warn_of_eviction", asked.append)
+
+    warn_of_eviction(create_app(Services.build(settings)))
+
+    assert asked == []
+
+
+def test_a_real_store_is_asked_whether_it_throws_sessions_away(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = threading.Event()
+    monkeypatch.setattr(StoreHealth, "warn_of_eviction", lambda _health: asked.set())
+
+    warn_of_eviction(create_app(Services.build(dataclasses.replace(settings, redis_url="redis://127.0.0.1:1/0"))))
+
+    assert asked.wait(PATIENCE_SECONDS)

@@ -80,9 +80,17 @@ def test_dev_prints_its_addresses_and_a_line_that_logs_in(tmp_path: Path) -> Non
         answer = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True).stdout
 
     assert f"service  {url}\n" in said
+    assert f"docs     {url}/docs\n" in said
     assert re.search(r"^sandbox  http://127\.0\.0\.1:\d+ ", said, re.MULTILINE)
     assert answer.startswith("HTTP/1.1 200 OK")
     assert "Set-Cookie: sessionid=" in answer
+
+
+def test_dev_has_a_page_about_the_api(tmp_path: Path) -> None:
+    with dev(tmp_path) as (_, _said, url):
+        answers = [requests.get(f"{url}/{name}", timeout=20) for name in ("docs", "docs/page.js", "openapi.json")]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
 
 
 def test_devs_sessions_work(tmp_path: Path) -> None:

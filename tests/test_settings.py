@@ -112,6 +112,7 @@ def test_what_is_needed_has_to_be_there(monkeypatch: pytest.MonkeyPatch, name: s
         ("WXLOGIN_SESSION_MAX_SECONDS", "1.5"),
         ("WXLOGIN_REDIS_READ_TIMEOUT_SECONDS", "0"),
         ("WXLOGIN_WECHAT_TOTAL_TIMEOUT_SECONDS", "61"),
+        ("WXLOGIN_WECHAT_TOTAL_TIMEOUT_SECONDS", "0.9"),
         ("WXLOGIN_WECHAT_READ_TIMEOUT_SECONDS", "nan"),
         ("WXLOGIN_EXPOSE_OPENID", "perhaps"),
         ("WXLOGIN_COOKIE_SAMESITE", "lax"),

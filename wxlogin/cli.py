@@ -1,4 +1,4 @@
-"""The command line: ``wxlogin dev``, ``sandbox``, ``sessions list``, ``sessions revoke``, ``keys new``."""
+"""The command line: ``wxlogin dev``, ``sandbox``, ``check``, ``sessions list|revoke``, ``keys new``."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from dotenv import dotenv_values
 
 from wxlogin import __version__, audit, logs, settings
 from wxlogin.apps import AppNotNamed, UnknownApp
+from wxlogin.check.everything import check_everything
+from wxlogin.check.findings import PROBLEM, as_json, as_text, count
 from wxlogin.redis_guard import StoreUnavailable
 from wxlogin.sandbox.app import create_sandbox, make_sandbox_server
 from wxlogin.sandbox.state import DEFAULT_APPS, SandboxState
@@ -99,6 +101,13 @@ def revoke_sessions(options: argparse.Namespace) -> int:
     return 0
 
 
+def check(options: argparse.Namespace) -> int:
+    """Print what is wrong with the settings, Redis and WeChat; the status is 1 if something is."""
+    findings = check_everything()
+    print(as_json(findings) if options.json else as_text(findings))
+    return 1 if count(findings, PROBLEM) else 0
+
+
 def new_key(_options: argparse.Namespace) -> int:
     """Print a fresh secret key."""
     print(secrets.token_urlsafe(32))
@@ -107,6 +116,7 @@ def new_key(_options: argparse.Namespace) -> int:
 
 _BANNER = """\
 service  {service}
+docs     {service}/docs
 sandbox  {sandbox}  imitates api.weixin.qq.com for {appids}
 
 Log in:
@@ -130,6 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_dev(commands.add_parser("dev", help="run the service with the sandbox and a store in memory"))
     _add_sandbox(commands.add_parser("sandbox", help="run the imitation of WeChat's API alone"))
+    _add_check(commands.add_parser("check", help="say what is wrong with the settings, Redis and WeChat"))
     _add_sessions(commands.add_parser("sessions", help="list or end a user's sessions"))
     _add_keys(commands.add_parser("keys", help="make secret keys"))
     return parser
@@ -148,6 +159,11 @@ def _add_sandbox(command: argparse.ArgumentParser) -> None:
         "--app", type=_app, action="append", metavar="APPID=SECRET", help="a mini-program it knows; repeatable"
     )
     command.set_defaults(run=sandbox)
+
+
+def _add_check(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="print it for programs")
+    command.set_defaults(run=check)
 
 
 def _add_sessions(command: argparse.ArgumentParser) -> None:
@@ -272,7 +288,7 @@ def _gunicorn_options(port: int, *, threads: int) -> list[str]:
     ]
     if Path(".env").exists():
         options += ["--reload-extra-file", ".env"]
-    return [*options, "wxlogin.app:from_environment()"]
+    return [*options, "wxlogin.app:from_environment(with_docs=True)"]
 
 
 def _wait_until_ready(service: subprocess.Popen[bytes], url: str) -> None:

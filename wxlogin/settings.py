@@ -74,8 +74,8 @@ def _number(default: int, *, least: int, most: int | None = None) -> Read:
     return lambda env, name: env.int(name, default, validate=Range(min=least, max=most))
 
 
-def _seconds(default: float) -> Read:
-    return lambda env, name: env.float(name, default, validate=Range(min=0.01, max=60))
+def _seconds(default: float, *, least: float = 0.01) -> Read:
+    return lambda env, name: env.float(name, default, validate=Range(min=least, max=60))
 
 
 def _limit(default: str) -> Any:
@@ -182,7 +182,7 @@ class Settings:
     )
     wechat_connect_timeout_seconds: float = _setting(_seconds(1.0), "seconds, 0.01 to 60")
     wechat_read_timeout_seconds: float = _setting(_seconds(3.0), "seconds, 0.01 to 60")
-    wechat_total_timeout_seconds: float = _setting(_seconds(4.0), "seconds, 0.01 to 60")
+    wechat_total_timeout_seconds: float = _setting(_seconds(4.0, least=1), "seconds, 1 to 60")
     access_token_api: str = _setting(_choice("stable_token", "token"), "stable_token or token")
     session_idle_seconds: int = _setting(_number(7 * 86400, least=1), "whole seconds, 1 or more")
     session_max_seconds: int = _setting(_number(30 * 86400, least=1), "whole seconds, 1 or more")

@@ -15,7 +15,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     reset: that may have been done.
     """
 
-    def set_accept_enabled(self, enabled: bool) -> None:  # noqa: FBT001  # as it is called
+    def set_accept_enabled(self, enabled: bool) -> None:
         """Take connections in from now on, or no more; if this worker is to stop, take in those that wait."""
         super().set_accept_enabled(enabled)
         while not (enabled or self.alive) and self.sockets:
