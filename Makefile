@@ -58,4 +58,5 @@ $(VENV)/.tests: setup.cfg constraints.txt | $(VENV)/bin/python
 $(VENV)/.servers: Makefile
 	@command -v redis-server >/dev/null || $(DEBIAN) redis-server
 	@command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || $(DEBIAN) nginx
+	@command -v promtool >/dev/null || $(DEBIAN) prometheus
 	@touch $@

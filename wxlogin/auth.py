@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 CODE_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
+CODE_JSON_PATTERN = "^[A-Za-z0-9_-]{1,128}$"
+"""The same, as JSON Schema has it."""
 
 # What WeChat puts there and a mini-program can't change; the tail is a version, `devtools` or `0`, and a page.
 # https://developers.weixin.qq.com/miniprogram/dev/framework/ability/network.html

@@ -38,14 +38,17 @@ def _bury_all(folder: Path) -> None:
     while _unburied:
         for path in folder.glob(f"*_{_unburied.pop()}.db"):
             kind = path.name.rpartition("_")[0]
-            _merge(path, folder / f"{kind}_{_HEIR}.db", max if kind == "gauge_max" else _sum)
-            path.unlink()
+            try:
+                _merge(path, folder / f"{kind}_{_HEIR}.db", max if kind == "gauge_max" else _sum)
+            finally:
+                path.unlink()  # whatever is in it: of a file that can't be read, all metrics would suffer
 
 
 def _merge(source: Path, target: Path, join: Callable[[float, float], float]) -> None:
+    estate = [*MmapedDict.read_all_values_from_file(str(source))]  # type: ignore[no-untyped-call]
     heir = MmapedDict(str(target))  # type: ignore[no-untyped-call]
     try:
-        for key, value, timestamp, _ in MmapedDict.read_all_values_from_file(str(source)):  # type: ignore[no-untyped-call]
+        for key, value, timestamp, _ in estate:
             known, _ = heir.read_value(key)  # type: ignore[no-untyped-call]
             heir.write_value(key, join(known, value), timestamp)  # type: ignore[no-untyped-call]
     finally:

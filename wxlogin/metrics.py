@@ -11,11 +11,13 @@ import time
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from wxlogin import __version__, metrics_folder
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # there are none of several processes: nor of one, then
 
 _Kind = TypeVar("_Kind", Counter, Gauge, Histogram)
 

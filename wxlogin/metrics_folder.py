@@ -19,6 +19,7 @@ from pathlib import Path
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Where prometheus_client looks: https://prometheus.github.io/client_python/multiprocess/"""
 
+_MEMORY = Path("/dev/shm")  # noqa: S108  # the folder in it is ours alone
 _PREFIX = "wxlogin-metrics-"
 _SETTLED_SECONDS = 60
 
@@ -74,8 +75,7 @@ def _locked(folder: Path, how: int) -> Iterator[None]:
 
 def _parent() -> Path:
     """Return where files never wait for a disk, if there is such a place."""
-    memory = Path("/dev/shm")  # noqa: S108  # the folder in it is ours alone
-    return memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+    return _MEMORY if os.access(_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
 
 
 def _sweep(parent: Path) -> None:

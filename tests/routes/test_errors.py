@@ -131,5 +131,5 @@ def test_wechats_rid_is_logged_for_asking_its_support(
 def test_every_error_of_wechats_has_a_row_of_its_own_or_its_parents() -> None:
     kinds = [kind for kind in vars(wechat).values() if isinstance(kind, type) and issubclass(kind, wechat.Refused)]
 
-    unforeseen = {kind for kind in kinds if errors._row(kind(1)) == errors._ROWS[wechat.Refused]}
+    unforeseen = {kind for kind in kinds if errors.row_of(kind) == errors._ROWS[wechat.Refused]}
     assert unforeseen == {wechat.Refused}

@@ -26,7 +26,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 _LOGINS = frozenset({"login", "legacy"})
-_ROUTINE = frozenset({"operations", "auth_request"})
+_ROUTINE = frozenset({"operations", "auth_request", "openapi"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -68,6 +68,8 @@ def _check_body() -> None:
     length = request.content_length or 0
     if length > MAX_BODY_BYTES:
         raise RequestEntityTooLarge
+    if request.routing_exception:  # that there is no such address, or method, is said first
+        return
     if request.method in _WITHOUT_BODY and (length or "HTTP_TRANSFER_ENCODING" in request.environ):
         raise BadRequest("A request with this method takes no body.")
 

@@ -27,7 +27,9 @@ _NEW_CODE = "Get a new code and send that."
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Row:
+class Row:
+    """How an exception is answered."""
+
     status: int
     code: str
     message: str
@@ -39,17 +41,17 @@ class _Row:
 
 
 # The nearest class of an exception decides.
-_ROWS: dict[type[BaseException], _Row] = {
-    NotLoggedIn: _Row(401, "not_logged_in", "Log in first: the request has no valid session."),
-    SessionExpired: _Row(401, "session_expired", "The session is over: log in again."),
-    WrongApp: _Row(403, "wrong_app", "The user is logged in with another mini-program."),
-    AppRemoved: _Row(403, "wrong_app", "The user's mini-program is not one of this service's any more."),
-    UnknownApp: _Row(400, "invalid_request", "appid: is not one of this service's mini-programs."),
-    AppNotNamed: _Row(400, "invalid_request", "appid: has to be there: this service has several mini-programs."),
-    NotAnOperator: _Row(
+_ROWS: dict[type[BaseException], Row] = {
+    NotLoggedIn: Row(401, "not_logged_in", "Log in first: the request has no valid session."),
+    SessionExpired: Row(401, "session_expired", "The session is over: log in again."),
+    WrongApp: Row(403, "wrong_app", "The user is logged in with another mini-program."),
+    AppRemoved: Row(403, "wrong_app", "The user's mini-program is not one of this service's any more."),
+    UnknownApp: Row(400, "invalid_request", "appid: is not one of this service's mini-programs."),
+    AppNotNamed: Row(400, "invalid_request", "appid: has to be there: this service has several mini-programs."),
+    NotAnOperator: Row(
         401, "not_logged_in", "Send the operators' token.", level=logging.WARNING, event="operator_refused"
     ),
-    TooManyGuesses: _Row(
+    TooManyGuesses: Row(
         429,
         "rate_limited",
         "Too many wrong tokens: wait.",
@@ -57,39 +59,39 @@ _ROWS: dict[type[BaseException], _Row] = {
         level=logging.WARNING,
         event="operator_locked_out",
     ),
-    RateLimited: _Row(
+    RateLimited: Row(
         429,
         "rate_limited",
         "Too many requests: try again when Retry-After is over, a login with a new code.",
         retryable=True,
         event="limit_exceeded",
     ),
-    StaleSessionKey: _Row(
+    StaleSessionKey: Row(
         409,
         "session_key_stale",
         "The data does not decrypt with any key of this user's: log in, ask WeChat for it again, and send that.",
         event="decryption_refused",
     ),
-    StoreUnavailable: _Row(
+    StoreUnavailable: Row(
         503,
         "store_unavailable",
         "Sessions can't be looked up at the moment; yours is not lost. Try again.",
         retryable=True,
         retry_after_seconds=1,
     ),
-    LoginLost: _Row(
+    LoginLost: Row(
         503,
         "store_unavailable",
         f"The code is spent, but the session could not be kept. {_NEW_CODE}",
         retry_after_seconds=1,
     ),
-    SessionKeyLost: _Row(
+    SessionKeyLost: Row(
         503,
         "store_unavailable",
         "WeChat has replaced the session_key, but the new one could not be kept: log in again.",
         retry_after_seconds=1,
     ),
-    wechat.NotReached: _Row(
+    wechat.NotReached: Row(
         503,
         "wechat_unavailable",
         "WeChat can't be reached; the code was not spent. Try again.",
@@ -97,19 +99,19 @@ _ROWS: dict[type[BaseException], _Row] = {
         retry_after_seconds=1,
         level=logging.WARNING,
     ),
-    wechat.NoAnswer: _Row(
+    wechat.NoAnswer: Row(
         504,
         "wechat_timeout",
         f"WeChat did not answer in time, and the code may be spent. {_NEW_CODE}",
         level=logging.WARNING,
     ),
-    wechat.UnusableAnswer: _Row(
+    wechat.UnusableAnswer: Row(
         502, "wechat_error", f"WeChat's answer was not usable. {_NEW_CODE}", level=logging.ERROR
     ),
-    wechat.Refused: _Row(
+    wechat.Refused: Row(
         502, "wechat_error", f"WeChat refused for an unforeseen reason. {_NEW_CODE}", level=logging.ERROR
     ),
-    wechat.Busy: _Row(
+    wechat.Busy: Row(
         503,
         "wechat_unavailable",
         "WeChat is busy. Try again.",
@@ -117,44 +119,44 @@ _ROWS: dict[type[BaseException], _Row] = {
         retry_after_seconds=1,
         level=logging.WARNING,
     ),
-    wechat.InvalidCode: _Row(
+    wechat.InvalidCode: Row(
         400, "invalid_code", f"The code is wrong, expired, or another mini-program's. {_NEW_CODE}"
     ),
-    wechat.CodeUsed: _Row(400, "code_used", f"The code was used before; each works once. {_NEW_CODE}"),
-    wechat.InvalidSessionKey: _Row(
+    wechat.CodeUsed: Row(400, "code_used", f"The code was used before; each works once. {_NEW_CODE}"),
+    wechat.InvalidSessionKey: Row(
         409, "session_key_stale", "WeChat accepts no session_key of this user's any more: log in again."
     ),
-    wechat.UserBlocked: _Row(
+    wechat.UserBlocked: Row(
         403, "user_blocked", "WeChat blocks this user's login for a risk it sees.", event="user_blocked"
     ),
-    wechat.RateLimited: _Row(
+    wechat.RateLimited: Row(
         429,
         "wechat_rate_limited",
         "WeChat takes no more requests for now. Try again later.",
         retryable=True,
         level=logging.WARNING,
     ),
-    wechat.CredentialsRejected: _Row(
+    wechat.CredentialsRejected: Row(
         500,
         "wechat_rejected_credentials",
         "WeChat does not accept this service's credentials; its operator has to repair that.",
         level=logging.ERROR,
         event="credentials_rejected",
     ),
-    Exception: _Row(500, "internal_error", "Something went wrong here.", level=logging.ERROR),
+    Exception: Row(500, "internal_error", "Something went wrong here.", level=logging.ERROR),
 }
 
 _HTTP_ROWS = {
-    403: _Row(
+    403: Row(
         403,
         "cross_site_request",
         "Another site's page asked for this: log in from the mini-program.",
         event="cross_site_refused",
     ),
-    404: _Row(404, "not_found", "There is nothing here."),
-    405: _Row(405, "method_not_allowed", "This address does not know that method."),
-    413: _Row(413, "content_too_large", "The body is too large."),
-    415: _Row(415, "unsupported_media_type", "Send application/json in UTF-8, or a URL-encoded form."),
+    404: Row(404, "not_found", "There is nothing here."),
+    405: Row(405, "method_not_allowed", "This address does not know that method."),
+    413: Row(413, "content_too_large", "The body is too large."),
+    415: Row(415, "unsupported_media_type", "Send application/json in UTF-8, or a URL-encoded form."),
 }
 
 
@@ -163,9 +165,14 @@ def register(app: Flask) -> None:
     app.register_error_handler(Exception, _answer)
 
 
+def row_of(kind: type[Exception]) -> Row:
+    """Return how exceptions of a class are answered."""
+    return _http_row(kind()) if issubclass(kind, HTTPException) else _row_of(kind)
+
+
 def _answer(error: Exception) -> Response:
     error = _cause_of(error)
-    row = _http_row(error) if isinstance(error, HTTPException) else _row(error)
+    row = _http_row(error) if isinstance(error, HTTPException) else _row_of(type(error))
     _note(error, row)
     response = jsonify(error=_body(error, row))
     response.status_code = row.status
@@ -179,18 +186,18 @@ def _cause_of(error: Exception) -> Exception:
     return cause if isinstance(cause, Exception) else error
 
 
-def _row(error: Exception) -> _Row:
-    return next(_ROWS[kind] for kind in type(error).__mro__ if kind in _ROWS)
+def _row_of(kind: type[Exception]) -> Row:
+    return next(_ROWS[each] for each in kind.__mro__ if each in _ROWS)
 
 
-def _http_row(error: HTTPException) -> _Row:
+def _http_row(error: HTTPException) -> Row:
     status = error.code or 500
     if status >= 500:
         return _ROWS[Exception]
-    return _HTTP_ROWS.get(status) or _Row(status, "invalid_request", error.description or error.name)
+    return _HTTP_ROWS.get(status) or Row(status, "invalid_request", error.description or error.name)
 
 
-def _body(error: Exception, row: _Row) -> dict[str, Any]:
+def _body(error: Exception, row: Row) -> dict[str, Any]:
     body = {
         "code": row.code,
         "message": row.message,
@@ -200,7 +207,7 @@ def _body(error: Exception, row: _Row) -> dict[str, Any]:
     return {**body, "errcode": error.errcode} if isinstance(error, wechat.Refused) else body
 
 
-def _headers(error: Exception, row: _Row) -> dict[str, str]:
+def _headers(error: Exception, row: Row) -> dict[str, str]:
     headers = {}
     retry_after = getattr(error, "retry_after_seconds", row.retry_after_seconds)
     if retry_after:
@@ -212,7 +219,7 @@ def _headers(error: Exception, row: _Row) -> dict[str, str]:
     return headers
 
 
-def _note(error: Exception, row: _Row) -> None:
+def _note(error: Exception, row: Row) -> None:
     """Have the error told in the log: in the request's line, and as an event if it is one."""
     details = _details(error, row)
     g.outcome = Outcome(row.code, level=row.level, details=details)
@@ -220,7 +227,7 @@ def _note(error: Exception, row: _Row) -> None:
         events.note(row.event, by=logger, **details)
 
 
-def _details(error: Exception, row: _Row) -> dict[str, Any]:
+def _details(error: Exception, row: Row) -> dict[str, Any]:
     if isinstance(error, wechat.Refused):
         return {"errcode": error.errcode, "rid": error.rid}
     if isinstance(error, wechat.WeChatError):

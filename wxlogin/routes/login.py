@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response
 from marshmallow import Schema, fields
 
+from wxlogin.auth import CODE_JSON_PATTERN
 from wxlogin.routes.answers import login_answer
 from wxlogin.routes.bodies import read_body
 
@@ -14,8 +15,21 @@ blueprint = Blueprint("login", __name__)
 class LoginSchema(Schema):
     """What a mini-program sends: the code of ``wx.login()`` and, to a service of several apps, its AppID."""
 
-    code = fields.String(required=True)
-    appid = fields.String()
+    code = fields.String(
+        required=True,
+        metadata={
+            "description": "What `wx.login()` gave.",
+            "pattern": CODE_JSON_PATTERN,
+            "examples": ["0b3Zrh000000000000000000000Zrh0b"],
+        },
+    )
+    appid = fields.String(
+        metadata={
+            "description": "Which mini-program it is, if the service has several. Without it, the `Referer` that "
+            "WeChat sets says it.",
+            "examples": ["wx4f4bc4dec97d474b"],
+        }
+    )
 
 
 _schema = LoginSchema()

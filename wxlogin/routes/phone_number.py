@@ -9,7 +9,7 @@ from flask import Blueprint, Response, jsonify
 from marshmallow import Schema, fields
 from werkzeug.exceptions import BadRequest
 
-from wxlogin.auth import CODE_PATTERN, ask_wechat, identify
+from wxlogin.auth import CODE_JSON_PATTERN, CODE_PATTERN, ask_wechat, identify
 from wxlogin.routes.bodies import read_body
 
 blueprint = Blueprint("phone_number", __name__)
@@ -18,7 +18,14 @@ blueprint = Blueprint("phone_number", __name__)
 class PhoneCodeSchema(Schema):
     """What the button gives a mini-program."""
 
-    code = fields.String(required=True)
+    code = fields.String(
+        required=True,
+        metadata={
+            "description": "What the `getPhoneNumber` button gave.",
+            "pattern": CODE_JSON_PATTERN,
+            "examples": ["e31968a7f94cc5ee25fafc2aef2773f0bb8c3937b22520eb8ee345274d00c144"],
+        },
+    )
 
 
 _schema = PhoneCodeSchema()

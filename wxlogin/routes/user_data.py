@@ -21,15 +21,38 @@ _IDS = ("openId", "unionId")
 class EncryptedSchema(Schema):
     """What WeChat's API functions give a mini-program about its user."""
 
-    encrypted_data = fields.String(required=True, data_key="encryptedData")
-    iv = fields.String(required=True)
+    encrypted_data = fields.String(
+        required=True,
+        data_key="encryptedData",
+        metadata={
+            "description": "In base64, as WeChat gave it.",
+            "examples": ["CiyLU1Aw2KjvrjMdj8YKliAjtP4gsMZM"],
+        },
+    )
+    iv = fields.String(
+        required=True,
+        metadata={"description": "In base64, as WeChat gave it.", "examples": ["r7BXXKkLb8qrSNn05n0qiA=="]},
+    )
 
 
 class SignedSchema(Schema):
     """The user's profile in clear, exactly as WeChat gave it, and its signature."""
 
-    raw_data = fields.String(required=True, data_key="rawData")
-    signature = fields.String(required=True)
+    raw_data = fields.String(
+        required=True,
+        data_key="rawData",
+        metadata={
+            "description": "As WeChat gave it, to the letter.",
+            "examples": ['{"nickName":"Band","gender":1,"language":"zh_CN"}'],
+        },
+    )
+    signature = fields.String(
+        required=True,
+        metadata={
+            "description": "As WeChat gave it: 40 hexadecimal digits.",
+            "examples": ["75e81ceda165f4ffa64f4068af58c64b8f54b88c"],
+        },
+    )
 
 
 _encrypted, _signed = EncryptedSchema(), SignedSchema()

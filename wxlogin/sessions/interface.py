@@ -83,10 +83,10 @@ class Session(SessionMixin):
 
         Raises what `stored` does.
         """
-        given = Session(self._store, SessionId.parse(session_id))
-        if self.session_id and self.session_id != given.session_id:
+        stored = Session(self._store, SessionId.parse(session_id)).stored  # if that is over, the old one stays
+        if self.session_id and self.session_id != stored.session_id:
             self._store.delete(self.session_id, cause="replaced")
-        return self._keep(given.stored)
+        return self._keep(stored)
 
     def renew(self) -> SessionId:
         """Go on under a new id, both clocks running on; raises what `stored` does."""

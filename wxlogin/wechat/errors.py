@@ -123,6 +123,11 @@ def refused(errcode: int, rid: str | None) -> Refused:
     return _REFUSALS.get(errcode, Refused)(errcode, rid)
 
 
+def errcode_of(kind: type[Refused]) -> int:
+    """Return the errcode that is the first example of a class."""
+    return next(errcode for errcode, each in _REFUSALS.items() if each is kind)
+
+
 def refusal_of(errcode: int, errmsg: str) -> Refused:
     """Return the exception for an errcode; of ``errmsg``, whose wording changes, only the rid is kept."""
     rid = _RID.search(errmsg)

@@ -106,7 +106,7 @@ class _WeRun(_Payload, frozen=True):
     step_info_list: Annotated[list[_Steps], Meta(max_length=64)]
 
 
-_KINDS: Sequence[type[_Payload]] = (_UserInfo, _Profile, _PhoneNumber, _Share, _GroupEntry, _WeRun)
+KINDS: Sequence[type[_Payload]] = (_UserInfo, _Profile, _PhoneNumber, _Share, _GroupEntry, _WeRun)
 
 # What is parsed, converted and compared in place of what can't be, so that a failure takes as long as a success.
 _STAND_IN = (
@@ -150,7 +150,7 @@ def read_user_data(
 def _payload_of(data: bytes) -> tuple[_Payload, bool]:
     """Return the payload and whether it is one; if not, a stand-in."""
     value, is_json = _value_of(data)
-    fitting = [payload for kind in _KINDS if (payload := _payload_as(kind, value))]
+    fitting = [payload for kind in KINDS if (payload := _payload_as(kind, value))]
     payload = fitting[0] if fitting else msgspec.json.decode(_STAND_IN, type=_UserInfo)
     return payload, is_json & bool(fitting)
 
