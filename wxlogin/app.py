@@ -12,11 +12,13 @@ from wxlogin import logs, settings, startup
 from wxlogin.routes import (
     admin,
     auth_request,
+    docs,
     envelope,
     errors,
     legacy,
     limits,
     login,
+    openapi,
     operations,
     phone_number,
     session,
@@ -29,11 +31,11 @@ from wxlogin.sessions.transport import COOKIE_NAME
 
 logger = logging.getLogger(__name__)
 
-_BLUEPRINTS = (login, legacy, session, user_data, phone_number, session_key, auth_request, operations)
+_BLUEPRINTS = (login, legacy, session, user_data, phone_number, session_key, auth_request, operations, openapi)
 
 
-def create_app(services: Services) -> Flask:
-    """Return the application around ``services``."""
+def create_app(services: Services, *, with_docs: bool = False) -> Flask:
+    """Return the application around ``services``; ``with_docs`` adds the page that explains it to developers."""
     app = Flask("wxlogin", static_folder=None)
     app.config.update(_config(services.settings))
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider, which it is
@@ -46,13 +48,18 @@ def create_app(services: Services) -> Flask:
         app.register_blueprint(resource.blueprint)
     if services.admin_gate.is_open:
         app.register_blueprint(admin.blueprint)
+    if with_docs:
+        app.register_blueprint(docs.blueprint)
     limits.register(app)
     _trust(app, proxies=services.settings.trusted_proxies)
     return app
 
 
-def from_environment() -> Flask:
-    """Return the application that the environment describes, with its logging; raises `InvalidSettings`."""
+def from_environment(*, with_docs: bool = False) -> Flask:
+    """Return the application that the environment describes, with its logging; raises `InvalidSettings`.
+
+    ``with_docs`` is what `create_app` takes: no setting, so that no environment switches it on.
+    """
     read = startup.shared.current()
     chosen = read.settings
     logs.configure(level=chosen.log_level, style=chosen.log_format)
@@ -60,7 +67,7 @@ def from_environment() -> Flask:
         logger.warning("%s is not a setting of this service: is it misspelt?", name)
     if settings.exposes_secret(chosen):
         logger.warning("WXLOGIN_WECHAT_API_URL is plain http: the app secret can be read on its way")
-    return create_app(Services.build(chosen, known_apps=read.apps))
+    return create_app(Services.build(chosen, known_apps=read.apps), with_docs=with_docs)
 
 
 def warn_of_eviction(app: Flask) -> None:

@@ -15,6 +15,7 @@ from werkzeug.exceptions import BadRequest
 from wxlogin import events
 from wxlogin.apps import UnknownApp
 from wxlogin.exchanges import Exchange
+from wxlogin.rate_limits import RateLimited
 from wxlogin.redis_guard import StoreUnavailable
 from wxlogin.services import Services
 from wxlogin.sessions.interface import Session
@@ -53,6 +54,10 @@ class LoginLost(StoreUnavailable):
     """Raised if the code is spent, but its session could not be kept: only a new code helps."""
 
 
+class TooManyLogins(RateLimited):
+    """Raised if a user logs in too often, which is known only when the code is spent."""
+
+
 class SessionKeyLost(StoreUnavailable):
     """Raised if WeChat has replaced the session_key, but the new one could not be kept: only a new login helps."""
 
@@ -89,12 +94,19 @@ def _exchange(session: Session, exchange: Exchange, client: WeChatClient) -> Non
     with services.bulkhead.place():
         told = client.code2session(exchange.code)
     user = User(client.appid, told.openid, told.unionid)
-    services.rate_limits.hit_login_user(hash_of(user))
+    _count(user)
     agent = request.user_agent.string
     try:
         session.start(user, session_key=told.session_key, user_agent=agent, along=exchange.settlement)
     except StoreUnavailable as error:
         raise LoginLost(str(error)) from error
+
+
+def _count(user: User) -> None:
+    try:
+        Services.of(current_app).rate_limits.hit_login_user(hash_of(user))
+    except RateLimited as error:
+        raise TooManyLogins(error.retry_after_seconds) from None
 
 
 def _follow(session: Session, exchange: Exchange) -> None:

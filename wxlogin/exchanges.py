@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import math
 import random
@@ -21,7 +22,7 @@ from typing import Any, Self
 
 import msgspec
 
-from wxlogin.redis_guard import Client, RedisGuard, Script, StoreUnavailable
+from wxlogin.redis_guard import SPREAD_KEYS, Client, RedisGuard, Script, StoreUnavailable
 from wxlogin.seal import BrokenSeal, Seal
 from wxlogin.wechat.errors import (
     CodeUsed,
@@ -119,15 +120,16 @@ class Exchanges:
         In a Cluster a code that belongs to a server which is lost is claimed at another.
         """
         key = key_of(code, appid=appid)
-        *first, last = (key, f"{key}:b", f"{key}:c") if self.is_cluster else (key,)
+        elsewhere = [f"{key}:{{{spread}}}" for spread in SPREAD_KEYS] if self.is_cluster else []
+        *first, last = [key, *elsewhere]
         for each in first:
             with contextlib.suppress(StoreUnavailable):
-                return self._begin(code, each)
-        return self._begin(code, last)
+                return self._begin(code, each, repeatable=False)  # there is little time for each
+        return self._begin(code, last, repeatable=True)
 
-    def _begin(self, code: str, key: str) -> Exchange:
+    def _begin(self, code: str, key: str, *, repeatable: bool) -> Exchange:
         exchange = Exchange(self, code, key)
-        exchange.claim()
+        exchange.claim(repeatable=repeatable)
         return exchange
 
 
@@ -165,17 +167,19 @@ class Exchange:
         """Say whether nobody else has the code: then it is for us to ask WeChat."""
         return self._seen == self._claim
 
-    def claim(self) -> None:
+    def claim(self, *, repeatable: bool = True) -> None:
         """Look how things stand, and claim the code if nobody has it; raises `StoreUnavailable`.
 
         Done twice because the first answer was lost, it finds our own claim.
         """
-        if not self._claims_in_time() and not self._claims_in_time():  # Redis may have another clock by now
+        claims = functools.partial(self._claims_in_time, repeatable=repeatable)
+        if not claims() and not claims():  # Redis may have another clock by now
             raise StoreUnavailable("the claim came late")
 
-    def _claims_in_time(self) -> bool:
+    def _claims_in_time(self, *, repeatable: bool) -> bool:
         clock, lease_ms = self._exchanges.clock, _milliseconds(self._exchanges.lease_seconds)
-        found, now_ms = self._eval(_CLAIM, self._key, self._claim, lease_ms, clock.now_ms())
+        arguments = (self._claim, lease_ms, clock.now_ms())
+        found, now_ms = self._eval(_CLAIM, self._key, *arguments, repeatable=repeatable)
         clock.set(now_ms)
         self._seen = found or b""
         return found is not None
@@ -233,9 +237,9 @@ class Exchange:
     def _read(self, client: Client) -> Any:
         return client.get(self._key)
 
-    def _eval(self, script: str, key: str, *arguments: Any) -> Any:
+    def _eval(self, script: str, key: str, *arguments: Any, repeatable: bool = True) -> Any:
         return self._exchanges.redis.call(
-            lambda client: client.eval(script, 1, key, *arguments), key=key, repeatable=True
+            lambda client: client.eval(script, 1, key, *arguments), key=key, repeatable=repeatable
         )
 
 

@@ -10,14 +10,11 @@ from typing import Any
 from redis import ResponseError
 from redis.cluster import RedisCluster
 
-from wxlogin.redis_guard import Client, RedisGuard, StoreUnavailable
+from wxlogin.redis_guard import SPREAD_KEYS, Client, RedisGuard, StoreUnavailable
 
 _SECONDS = 60
 
 _ONE_KEY = ("wxlogin:health",)
-
-# On different masters of a Cluster, as far as one can tell from slots: one of them down leaves most users served.
-_SPREAD_KEYS = ("wxlogin:health:45", "wxlogin:health:25", "wxlogin:health:11")
 
 
 logger = logging.getLogger(__name__)
@@ -30,7 +27,7 @@ class StoreHealth:
 
     def __init__(self, redis: RedisGuard, *, is_cluster: bool = False) -> None:
         self._redis = redis
-        self._keys = _SPREAD_KEYS if is_cluster else _ONE_KEY
+        self._keys = SPREAD_KEYS if is_cluster else _ONE_KEY
 
     def check_readable(self) -> None:
         """Return if sessions can be checked, at least some of a Cluster's."""

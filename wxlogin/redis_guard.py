@@ -23,6 +23,9 @@ Answer = TypeVar("Answer")
 Script = tuple[str, int, str, *tuple[Any, ...]]
 """What ``eval`` takes: a script, the number of its keys, the keys and other arguments."""
 
+# On different masters of a Cluster, as far as one can tell from slots: with one of them lost, others serve.
+SPREAD_KEYS = ("wxlogin:health:45", "wxlogin:health:25", "wxlogin:health:11")
+
 _UNANSWERED = (RedisConnectionError, RedisTimeoutError)
 _UNSERVED = (*_UNANSWERED, ClusterDownError, RedisClusterException)
 _A_WAIT_SECONDS = 0.05

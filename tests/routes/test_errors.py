@@ -20,6 +20,8 @@ EVERY_WAY = [
     ("GET", "/static/x", {}, 404, "not_found"),
     ("GET", "/sessions%2f..%2fsession", {}, 404, "not_found"),
     ("GET", "/login", {}, 405, "method_not_allowed"),
+    ("GET", "/login", {"json": {}}, 405, "method_not_allowed"),
+    ("GET", "/nothing", {"json": {}}, 404, "not_found"),
     ("PUT", "/session", {}, 405, "method_not_allowed"),
     ("PROPFIND", "/auth", {}, 405, "method_not_allowed"),
     ("OPTIONS", "/login", {}, 405, "method_not_allowed"),

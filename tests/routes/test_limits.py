@@ -303,6 +303,8 @@ def test_a_user_who_logs_in_too_often_is_refused_wherever_from(settings: Setting
 
     assert statuses([*answers, other]) == [200, 200, 429, 200]
     assert (answers[2].error["code"], answers[2].set_cookie) == ("rate_limited", "")
+    assert answers[2].error["retryable"] is False  # the code is spent
+    assert int(answers[2].headers["Retry-After"]) >= 1
 
 
 def test_nobody_is_named_in_the_log(

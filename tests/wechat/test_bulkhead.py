@@ -69,6 +69,26 @@ def test_while_somebody_waits_for_long_half_is_all(bulkhead: Bulkhead, waiting: 
         _take(1, bulkhead, waiting)
 
 
+def test_after_somebody_waited_for_long_half_is_all(bulkhead: Bulkhead, waiting: ExitStack, clock: Clock) -> None:
+    with bulkhead.place():
+        clock.advance(QUICK_SECONDS + 0.01)
+    _take(4, bulkhead, waiting)
+
+    with pytest.raises(TurnedAway):
+        _take(1, bulkhead, waiting)
+
+
+def test_after_somebody_waited_briefly_the_other_half_may_wait_again(
+    bulkhead: Bulkhead, waiting: ExitStack, clock: Clock
+) -> None:
+    for seconds in (60, QUICK_SECONDS / 2):
+        with bulkhead.place():
+            clock.advance(seconds)
+    _take(4, bulkhead, waiting)
+
+    assert _seconds_in(bulkhead.place()) == SPARE_SECONDS
+
+
 def test_who_asks_nobody_may_come_while_the_others_wait_a_little_longer(
     bulkhead: Bulkhead, waiting: ExitStack, clock: Clock
 ) -> None:

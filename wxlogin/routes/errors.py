@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAll
 from wxlogin import events, logs
 from wxlogin.admin_gate import NotAnOperator, TooManyGuesses
 from wxlogin.apps import AppNotNamed, UnknownApp
-from wxlogin.auth import AppRemoved, LoginLost, SessionKeyLost, WrongApp
+from wxlogin.auth import AppRemoved, LoginLost, SessionKeyLost, TooManyLogins, WrongApp
 from wxlogin.rate_limits import RateLimited
 from wxlogin.redis_guard import StoreUnavailable
 from wxlogin.routes.envelope import Outcome
@@ -59,10 +59,16 @@ _ROWS: dict[type[BaseException], Row] = {
         level=logging.WARNING,
         event="operator_locked_out",
     ),
+    TooManyLogins: Row(
+        429,
+        "rate_limited",
+        "This user logs in too often: wait as Retry-After says, then log in with a new code.",
+        event="limit_exceeded",
+    ),
     RateLimited: Row(
         429,
         "rate_limited",
-        "Too many requests: try again when Retry-After is over, a login with a new code.",
+        "Too many requests: try again when Retry-After is over.",
         retryable=True,
         event="limit_exceeded",
     ),

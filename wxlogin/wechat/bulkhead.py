@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from wxlogin.wechat.connections import time_limit
 from wxlogin.wechat.errors import TurnedAway
 
-# WeChat is quick while nobody has waited longer than this: then all threads may wait for it, ...
+# WeChat is quick while nobody waits, or has just waited, longer than this: then all threads may wait for it, ...
 QUICK_SECONDS = 0.1
 # ... but those of them who are beyond their half no longer than this: it may become slow under their hands.
 SPARE_SECONDS = 1.0
@@ -40,6 +40,7 @@ class Bulkhead:
         self._clock = clock
         self._lock = threading.Lock()
         self._waiting_since: dict[object, float] = {}
+        self._last_seconds = 0.0
 
     @contextlib.contextmanager
     def place(self, *, quick_seconds: float = QUICK_SECONDS) -> Iterator[None]:
@@ -54,13 +55,13 @@ class Bulkhead:
                 yield
         finally:
             with self._lock:
-                del self._waiting_since[ticket]
+                self._last_seconds = self._clock() - self._waiting_since.pop(ticket)
 
     def _enter(self, ticket: object, quick_seconds: float) -> float:
         with self._lock:
             now, count = self._clock(), len(self._waiting_since)
             is_within_half = count < self._half
-            longest = max((now - since for since in self._waiting_since.values()), default=0)
+            longest = max([self._last_seconds, *(now - since for since in self._waiting_since.values())])
             if not is_within_half and (count >= self._threads or longest > quick_seconds):
                 self._on_turned_away()
                 raise TurnedAway("too many requests wait for WeChat already")
