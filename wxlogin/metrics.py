@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import time
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
@@ -51,6 +51,22 @@ class _Children(dict[tuple[str, ...], _Kind], Generic[_Kind]):
         child: _Kind = self._metric.labels(*values) if values else self._metric
         self[values] = child
         return child
+
+
+class _FilledFiles(MultiProcessCollector):
+    """prometheus_client's collector, which fails if a worker has just made its file and put nothing into it."""
+
+    def collect(self) -> Any:
+        """Return the metrics of all processes."""
+        filled = [str(path) for path in Path(self._path).glob("*.db") if _size_of(path)]
+        return self.merge(filled, accumulate=True)  # type: ignore[no-untyped-call]
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # a dead worker's
+        return 0
 
 
 class Metrics:
@@ -109,7 +125,7 @@ class Metrics:
         if self._folder is None:
             return encode(self._registry), content_type
         everything = CollectorRegistry()
-        MultiProcessCollector(everything, str(self._folder))  # type: ignore[no-untyped-call]
+        _FilledFiles(everything, str(self._folder))  # type: ignore[no-untyped-call]
         with metrics_folder.kept_still(self._folder):
             return encode(everything), content_type
 

@@ -59,11 +59,16 @@ def pids_of_workers(service: Service) -> list[int]:
     ]
 
 
-def files_of(service: Service) -> list[str]:
-    """Return the names of the files that the service counts in."""
+def folder_of(service: Service) -> Path:
+    """Return where the workers of the service put their counts together."""
     mapped = Path(f"/proc/{pids_of_workers(service)[0]}/maps").read_text()
     [folder] = {Path(line.split()[-1]).parent for line in mapped.splitlines() if "wxlogin-metrics-" in line}
-    return sorted(path.name for path in folder.glob("*.db"))
+    return folder
+
+
+def files_of(service: Service) -> list[str]:
+    """Return the names of the files that the service counts in."""
+    return sorted(path.name for path in folder_of(service).glob("*.db"))
 
 
 def ask(user: MiniProgram, *, times: int, told: Callable[[], None]) -> Counter[str]:
@@ -154,6 +159,20 @@ def test_there_are_no_more_files_after_many_workers_than_after_a_few(
 
     kinds = 4  # counters, histograms, and gauges of two kinds
     assert before <= len(files_of(four_workers)) <= kinds * WORKERS + 3
+
+
+def test_files_that_just_came_or_went_are_no_error(four_workers: Service, user: MiniProgram) -> None:
+    """A worker makes its file first and fills it then; and another's may go while all are read."""
+    folder = folder_of(four_workers)
+    made, gone = folder / "counter_4194303.db", folder / "counter_4194302.db"
+    made.touch()
+    gone.symlink_to("nowhere")
+
+    try:
+        assert {user.send("GET", "/metrics").status for _ in range(8)} == {200}
+    finally:
+        made.unlink()
+        gone.unlink()
 
 
 def test_metrics_are_for_the_outside_nothing_but_numbers(four_workers: Service, user: MiniProgram) -> None:
