@@ -350,7 +350,7 @@ def test_a_file_that_is_gone_again_is_told_again(running: Running, caplog: pytes
     for _ in range(2):
         os.rename(running.path, aside)  # noqa: PTH104  # there and back, as a mount that comes and goes
         running.look()
-        os.rename(aside, running.path)  # noqa: PTH104
+        os.rename(aside, running.path)  # noqa: PTH104  # the same
         running.look()
 
     assert [level for level, _ in log_lines(caplog)] == ["ERROR"] * 2

@@ -29,7 +29,8 @@ def worker(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeWorker
 
     def make(pid: int) -> Metrics:
         with monkeypatch.context() as changed:
-            changed.setattr("prometheus_client.values.ValueClass", MultiProcessValue(lambda: pid))  # type: ignore[no-untyped-call]
+            values = MultiProcessValue(lambda: pid)  # type: ignore[no-untyped-call]  # nor this
+            changed.setattr("prometheus_client.values.ValueClass", values)
             metrics = Metrics(folder)
             metrics.login_ended("ok", 0.3)  # what has labels is made when it is needed
             metrics.token_refreshed("wx1", 7200)
@@ -37,7 +38,7 @@ def worker(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeWorker
         return metrics
 
     yield make
-    close_all_multiprocess_files()  # type: ignore[no-untyped-call]
+    close_all_multiprocess_files()  # type: ignore[no-untyped-call]  # prometheus_client types no multiprocess part
 
 
 def told(folder: Path) -> dict[str, float]:

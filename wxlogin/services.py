@@ -65,35 +65,19 @@ class Services:
             on_call=metrics.redis_answered,
             on_fuse=metrics.fuse_changed,
         )
-        seal = Seal(settings.secret_keys)
-        lifetimes = Lifetimes(idle=settings.session_idle_seconds, longest=settings.session_max_seconds)
+        seal, is_cluster = Seal(settings.secret_keys), address.topology == "cluster"
         return cls(
             settings=settings,
-            sessions=SessionStore(
-                redis,
-                seal,
-                lifetimes=lifetimes,
-                most_per_user=settings.max_sessions_per_user,
-                clock=clock,
-                on_created=metrics.session_created,
-                on_ended=metrics.sessions_ended,
-            ),
-            health=StoreHealth(redis, is_cluster=address.topology == "cluster"),
-            access_tokens=AccessTokens(
-                redis,
-                seal,
-                api=settings.access_token_api,
-                total_seconds=settings.wechat_total_timeout_seconds,
-                on_refreshed=metrics.token_refreshed,
-                on_failed=metrics.token_not_refreshed,
-            ),
+            sessions=_sessions(redis, seal, settings=settings, metrics=metrics, clock=clock),
+            health=StoreHealth(redis, is_cluster=is_cluster),
+            access_tokens=_access_tokens(redis, seal, settings=settings, metrics=metrics),
             exchanges=Exchanges(
                 redis=redis,
                 seal=seal,
                 replay_seconds=settings.login_replay_seconds,
                 lease_seconds=settings.wechat_total_timeout_seconds + _STORE_SECONDS,
                 clock=RedisClock(),
-                is_cluster=address.topology == "cluster",
+                is_cluster=is_cluster,
             ),
             bulkhead=Bulkhead(
                 settings.threads,
@@ -126,6 +110,31 @@ class Services:
     def attach(self, app: Flask) -> None:
         """Make these the services of ``app``."""
         app.extensions[_EXTENSION] = self
+
+
+def _sessions(
+    redis: RedisGuard, seal: Seal, *, settings: Settings, metrics: Metrics, clock: Callable[[], float]
+) -> SessionStore:
+    return SessionStore(
+        redis,
+        seal,
+        lifetimes=Lifetimes(idle=settings.session_idle_seconds, longest=settings.session_max_seconds),
+        most_per_user=settings.max_sessions_per_user,
+        clock=clock,
+        on_created=metrics.session_created,
+        on_ended=metrics.sessions_ended,
+    )
+
+
+def _access_tokens(redis: RedisGuard, seal: Seal, *, settings: Settings, metrics: Metrics) -> AccessTokens:
+    return AccessTokens(
+        redis,
+        seal,
+        api=settings.access_token_api,
+        total_seconds=settings.wechat_total_timeout_seconds,
+        on_refreshed=metrics.token_refreshed,
+        on_failed=metrics.token_not_refreshed,
+    )
 
 
 def _rate_limits(redis: RedisGuard, settings: Settings, metrics: Metrics) -> RateLimits:

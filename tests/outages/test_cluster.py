@@ -266,6 +266,7 @@ def test_stock_flask_session_ignores_a_cluster_for_a_server_on_this_machine_and_
             Session(app)
     user = logged_in(new_service(formed.url), sandbox, count=1)[0]
 
+    # Flask types the interface by its base class, which has no client.
     stock = app.session_interface.client.connection_pool.connection_kwargs  # type: ignore[attr-defined]
     assert (stock.get("host", "localhost"), stock.get("port", 6379)) == ("localhost", 6379)
     assert formed.master_of(key_of(user)).call("EXISTS", key_of(user)) == 1

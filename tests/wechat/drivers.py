@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.redis_topologies import usage
 from tests.servers import free_port
 from tests.wechat.upstream import (
     Behaviour,
@@ -481,23 +482,9 @@ def _certificate(
         # Python 3.13 checks as RFC 5280 wants, and that wants these.
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
-        .add_extension(_usage(is_authority=issuer is None), critical=True)
+        .add_extension(usage(key_cert_sign=issuer is None), critical=True)
     )
     return builder.sign(signer, hashes.SHA256()), key
-
-
-def _usage(*, is_authority: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not is_authority,
-        key_cert_sign=is_authority,
-        crl_sign=is_authority,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
 
 
 def _pem(certificate: x509.Certificate) -> bytes:
