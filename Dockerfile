@@ -13,6 +13,8 @@ COPY wxlogin/__init__.py wxlogin/
 RUN pip --python /opt/wxlogin/bin/python install --quiet --constraint constraints.txt .
 COPY README.md ./
 COPY wxlogin wxlogin
+# The simulator's page runs the client of mini-programs: a link there leads here.
+COPY miniprogram/miniprogram_dist/wxlogin.js miniprogram/miniprogram_dist/
 RUN pip --python /opt/wxlogin/bin/python install --quiet --no-deps --force-reinstall .
 
 FROM python:3.13-slim

@@ -6,6 +6,11 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 INSTALL = $(PIP) install --quiet --constraint constraints.txt --editable
+CLIENT = miniprogram/node_modules
+# As many tests at once, but for those that a busy machine would disturb: these run alone, afterwards.
+WORKERS ?= $(shell expr $$(nproc) + 1)
+RUN_TESTS = $(VENV)/bin/coverage run -m pytest
+NO_TESTS = 5
 # Followed by the name of a package: installs it.
 DEBIAN = $(shell [ "$$(id -u)" = 0 ] || echo sudo) sh -c 'apt-get update -qq && apt-get install -y -qq --no-install-recommends "$$0"'
 
@@ -18,9 +23,11 @@ help:  ## say what there is
 run: $(VENV)/.service  ## set up, then run the service on :8000 and the sandbox on :8001
 	@$(VENV)/bin/wxlogin dev
 
-test: check $(VENV)/.servers  ## set up, then every check and every test
+test: check $(VENV)/.servers $(CLIENT)/.package-lock.json  ## set up, then every check and every test
+	npm --prefix miniprogram test --silent
 	$(VENV)/bin/coverage erase
-	$(VENV)/bin/coverage run -m pytest $(PYTEST)
+	$(RUN_TESTS) -m 'not alone' --numprocesses $(WORKERS) --dist loadfile $(PYTEST) || [ $$? = $(NO_TESTS) ]
+	$(RUN_TESTS) -m alone $(PYTEST) || [ $$? = $(NO_TESTS) ]
 	$(VENV)/bin/coverage combine --quiet
 	$(VENV)/bin/coverage report
 
@@ -38,7 +45,7 @@ format: $(VENV)/.tests  ## let ruff mend what it can
 	$(VENV)/bin/ruff format
 
 clean:  ## forget what was set up
-	rm -rf $(VENV) .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(CLIENT) miniprogram/coverage .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
 
 $(VENV)/bin/python:
 	@[ -n "$(PYTHON)" ] || { echo "wxlogin needs Python 3.11 or newer: apt-get install python3 python3-venv" >&2; exit 1; }
@@ -59,4 +66,11 @@ $(VENV)/.servers: Makefile
 	@command -v redis-server >/dev/null || $(DEBIAN) redis-server
 	@command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || $(DEBIAN) nginx
 	@command -v promtool >/dev/null || $(DEBIAN) prometheus
+	@command -v chromium >/dev/null || $(DEBIAN) chromium
+	@command -v node >/dev/null || $(DEBIAN) nodejs
+	@command -v npm >/dev/null || $(DEBIAN) npm
+	@touch $@
+
+$(CLIENT)/.package-lock.json: miniprogram/package-lock.json | $(VENV)/.servers
+	npm --prefix miniprogram ci --silent --no-audit --no-fund
 	@touch $@

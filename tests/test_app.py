@@ -33,9 +33,9 @@ def test_the_environment_makes_an_application() -> None:
 
 
 @pytest.mark.usefixtures("_environment", "logging_as_it_was")
-@pytest.mark.parametrize(("options", "status"), [({}, 404), ({"with_docs": True}, 200)])
-def test_the_page_about_the_api_is_for_those_who_ask_for_it(options: dict[str, bool], status: int) -> None:
-    app = from_environment(**options)
+@pytest.mark.parametrize(("simulator_url", "status"), [(None, 404), ("http://127.0.0.1:9/simulator", 200)])
+def test_the_page_about_the_api_is_for_those_who_develop(simulator_url: str | None, status: int) -> None:
+    app = from_environment(simulator_url=simulator_url)
 
     assert app.test_client().get("/docs").status_code == status
 

@@ -21,6 +21,7 @@ from redis import Redis
 
 from tests.conftest import APPID, environment
 from tests.drivers import MiniProgram, Sandbox, over_http
+from tests.sandbox.simulator.drivers import Simulator
 from tests.servers import (
     PATIENCE_SECONDS,
     PROJECT,
@@ -79,9 +80,12 @@ def test_dev_prints_its_addresses_and_a_line_that_logs_in(tmp_path: Path) -> Non
         line = next(line for line in said.splitlines() if line.strip().startswith("curl"))
         answer = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True).stdout
 
-    assert f"service  {url}\n" in said
-    assert f"docs     {url}/docs\n" in said
-    assert re.search(r"^sandbox  http://127\.0\.0\.1:\d+ ", said, re.MULTILINE)
+    addresses = re.match(
+        r"simulator  (\S+)/simulator  watch.*\nservice    (\S+)\ndocs       (\S+)\nsandbox    (\S+)  imitates",
+        said,
+    )
+    assert addresses
+    assert addresses.groups() == (addresses[4], url, f"{url}/docs", addresses[4])
     assert answer.startswith("HTTP/1.1 200 OK")
     assert "Set-Cookie: sessionid=" in answer
 
@@ -95,7 +99,7 @@ def test_dev_has_a_page_about_the_api(tmp_path: Path) -> None:
 
 def test_devs_sessions_work(tmp_path: Path) -> None:
     with dev(tmp_path) as (_, said, url):
-        sandbox = re.search(r"sandbox  (\S+)", said)
+        sandbox = re.search(r"sandbox    (\S+)", said)
         assert sandbox
         mini_program = MiniProgram(over_http(url), Sandbox(sandbox[1]))
 
@@ -110,7 +114,7 @@ def test_dev_knows_all_mini_programs_of_a_file(tmp_path: Path, chosen: dict[str,
     with dev(tmp_path, **chosen) as (_, said, url):
         line = next(line for line in said.splitlines() if line.strip().startswith("curl"))
         answer = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True).stdout
-        sandbox = re.search(r"sandbox  (\S+)  imitates api.weixin.qq.com for (.*)", said)
+        sandbox = re.search(r"sandbox    (\S+)  imitates api.weixin.qq.com for (.*)", said)
         assert sandbox
         phones = [MiniProgram(over_http(url), Sandbox(sandbox[1]), appid=appid) for appid in apps]
 
@@ -141,7 +145,7 @@ def test_dev_ends_with_the_service(tmp_path: Path) -> None:
 def test_dev_reloads_when_a_file_changes(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("WXLOGIN_EXPOSE_OPENID=false\n")
     with dev(tmp_path) as (_, said, url):
-        sandbox = re.search(r"sandbox  (\S+)", said)
+        sandbox = re.search(r"sandbox    (\S+)", said)
         assert sandbox
         mini_program = MiniProgram(over_http(url), Sandbox(sandbox[1]))
         assert "openid" not in mini_program.log_in().json
@@ -218,7 +222,33 @@ def test_the_sandbox_runs_alone_with_the_apps_it_is_told(tmp_path: Path) -> None
 
     assert "openid" in answer.json()
     assert process.returncode == 0
-    assert said == f"sandbox  http://127.0.0.1:{port}  knows wx0000000000000001, wx0000000000000002\n"
+    assert said == (
+        f"simulator  http://127.0.0.1:{port}/simulator  with the service at http://127.0.0.1:8000\n"
+        f"sandbox    http://127.0.0.1:{port}  knows wx0000000000000001, wx0000000000000002\n"
+    )
+
+
+def test_the_sandboxs_simulator_uses_the_service_that_it_is_told(tmp_path: Path) -> None:
+    port = free_port()
+    arguments = ("sandbox", "--port", str(port), "--service", "https://login.example.com/wx/")
+
+    with wxlogin(*arguments, folder=tmp_path):
+        wait_until(lambda: is_up(f"http://127.0.0.1:{port}/"), what="the sandbox answers")
+        told = requests.get(f"http://127.0.0.1:{port}/simulator/configuration", timeout=5).json()
+
+    assert told == {**told, "service": "https://login.example.com/wx", "sees_redis": False}
+
+
+def test_devs_simulator_uses_the_service_and_is_told_of_redis(tmp_path: Path) -> None:
+    with dev(tmp_path) as (_, said, url):
+        simulator = Simulator(said.split()[1].removesuffix("/simulator"), url)
+        told = simulator.get("/simulator/configuration").json()
+        cookie = simulator.log_in()
+        messages = simulator.messages(after=0, until=lambda found: any(each["to"] == "redis" for each in found))
+
+    assert told == {**told, "service": url, "sees_redis": True}
+    assert cookie.startswith("sessionid=")
+    assert "redis" in {each["to"] for each in messages}
 
 
 def test_keys_new_prints_a_key_that_the_settings_take(
@@ -244,6 +274,9 @@ def _printed(capsys: pytest.CaptureFixture[str], command: str) -> str:
         "dev --port 65536",
         "dev --port x",
         "sandbox --app x",
+        "sandbox --service 127.0.0.1:8000",
+        "sandbox --service http://user@host/",
+        "sandbox --service http://host/?x",
         "sessions",
         "sessions list",
         "sessions revoke",

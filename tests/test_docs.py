@@ -31,10 +31,10 @@ ROW = re.compile(r"^\| `(WXLOGIN_\w+)` \| (.*?) \|", re.MULTILINE)
 
 PAGES = sorted(
     str(page.relative_to(PROJECT))
-    for folder in (".", "docs", "examples/*", "bench")
+    for folder in (".", "docs", "examples/*", "bench", "miniprogram")
     for page in PROJECT.glob(f"{folder}/*.md")
 )
-TWINS = [("README.md", "README.zh-CN.md"), ("docs/errors.md", "docs/errors.zh-CN.md")]
+TWINS = [(f"{page}.md", f"{page}.zh-CN.md") for page in ("README", "docs/errors", "miniprogram/README")]
 
 # Said in the documentation, and no setting: Kubernetes sets it for a Service of this name.
 NO_SETTINGS = {"WXLOGIN_PORT"}
@@ -410,7 +410,7 @@ def _targets(page: str) -> list[str]:
     """Return where the links lead, in whichever language, in order within each paragraph."""
     paragraphs = _prose(page).split("\n\n")
     links = [sorted(re.findall(r"\]\(([^)#]*)(?:#[^)]*)?\)", paragraph)) for paragraph in paragraphs]
-    return [link.replace(".zh-CN.md", ".md") for found in links for link in found]
+    return [link.replace(".zh-CN.", ".") for found in links for link in found]
 
 
 def _first_cells(page: str) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 
@@ -9,6 +10,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from wxlogin import logs, settings, startup
+from wxlogin.redis_watch import Reporter, watched
 from wxlogin.routes import (
     admin,
     auth_request,
@@ -55,10 +57,11 @@ def create_app(services: Services, *, with_docs: bool = False) -> Flask:
     return app
 
 
-def from_environment(*, with_docs: bool = False) -> Flask:
+def from_environment(*, simulator_url: str | None = None) -> Flask:
     """Return the application that the environment describes, with its logging; raises `InvalidSettings`.
 
-    ``with_docs`` is what `create_app` takes: no setting, so that no environment switches it on.
+    With ``simulator_url`` it is one to develop with: it has ``/docs``, and tells the simulator what it asks Redis.
+    No setting does that, so that no environment can.
     """
     read = startup.shared.current()
     chosen = read.settings
@@ -67,7 +70,10 @@ def from_environment(*, with_docs: bool = False) -> Flask:
         logger.warning("%s is not a setting of this service: is it misspelt?", name)
     if settings.exposes_secret(chosen):
         logger.warning("WXLOGIN_WECHAT_API_URL is plain http: the app secret can be read on its way")
-    return create_app(Services.build(chosen, known_apps=read.apps), with_docs=with_docs)
+    if simulator_url is None:
+        return create_app(Services.build(chosen, known_apps=read.apps))
+    watch = functools.partial(watched, tell=Reporter(simulator_url).tell)
+    return create_app(Services.build(chosen, known_apps=read.apps, watch=watch), with_docs=True)
 
 
 def warn_of_eviction(app: Flask) -> None:

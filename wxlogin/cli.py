@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import datetime as dt
 import os
+import re
 import secrets
 import signal
 import socket
@@ -17,7 +18,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from dotenv import dotenv_values
 
@@ -26,12 +27,14 @@ from wxlogin.apps import AppNotNamed, UnknownApp
 from wxlogin.check.everything import check_everything
 from wxlogin.check.findings import PROBLEM, as_json, as_text, count
 from wxlogin.redis_guard import StoreUnavailable
-from wxlogin.sandbox.app import create_sandbox, make_sandbox_server
+from wxlogin.sandbox.app import SERVICE_URL, create_sandbox, make_sandbox_server
 from wxlogin.sandbox.state import DEFAULT_APPS, SandboxState
 from wxlogin.services import Services
 
 HOST = "127.0.0.1"
 _START_SECONDS = 30
+# Who waits for longer at once may not notice a signal that came just before, or to another thread.
+_LOOK_SECONDS = 1.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,23 +65,27 @@ def dev(options: argparse.Namespace) -> int:
     _fill_in_settings(sandbox_url)
     chosen = settings.load()
     apps = chosen.read_apps()
+    where: dict[str, Any] = {"host": HOST, "port": options.sandbox_port, "option": "--sandbox-port"}
     with (
-        _sandbox(apps, host=HOST, port=options.sandbox_port, option="--sandbox-port"),
-        _service(options.port, threads=chosen.threads) as service,
+        _sandbox(apps, **where, service_url=service_url, sees_redis=True) as (simulator_url, _),
+        _service(options.port, threads=chosen.threads, simulator_url=simulator_url) as service,
     ):
         _wait_until_ready(service, service_url)
         sessions = _IN_MEMORY if chosen.redis_url == "memory://" else _IN_REDIS
-        words = {"service": service_url, "sandbox": sandbox_url, "appids": ", ".join(apps), "sessions": sessions}
-        print(_BANNER.format(**words, which=_which_of(apps)), flush=True)
-        return service.wait()
+        words = {"service": service_url, "sandbox": sandbox_url, "simulator": simulator_url, "sessions": sessions}
+        print(_BANNER.format(**words, appids=", ".join(apps), which=_which_of(apps)), flush=True)
+        return _wait_for(service)
 
 
 def sandbox(options: argparse.Namespace) -> None:
     """Run the imitation of WeChat's API until Ctrl-C."""
     apps: Mapping[str, str] = dict(options.app) if options.app else DEFAULT_APPS
-    with _sandbox(apps, host=options.host, port=options.port, option="--port") as thread:
-        print(f"sandbox  http://{options.host}:{options.port}  knows {', '.join(apps)}", flush=True)
-        thread.join()
+    where: dict[str, Any] = {"host": options.host, "port": options.port, "option": "--port"}
+    with _sandbox(apps, **where, service_url=options.service) as (simulator_url, thread):
+        print(f"simulator  {simulator_url}  with the service at {options.service}")
+        print(f"sandbox    http://{options.host}:{options.port}  knows {', '.join(apps)}", flush=True)
+        while thread.is_alive():
+            thread.join(_LOOK_SECONDS)
 
 
 def list_sessions(options: argparse.Namespace) -> int:
@@ -115,11 +122,12 @@ def new_key(_options: argparse.Namespace) -> int:
 
 
 _BANNER = """\
-service  {service}
-docs     {service}/docs
-sandbox  {sandbox}  imitates api.weixin.qq.com for {appids}
+simulator  {simulator}  watch a mini-program log in
+service    {service}
+docs       {service}/docs
+sandbox    {sandbox}  imitates api.weixin.qq.com for {appids}
 
-Log in:
+Log in from here:
   curl -i {which}-d "code=$(curl -s -X POST {sandbox}/_sandbox/codes | cut -d'"' -f4)" {service}/login
 
 {sessions} Ctrl-C stops it."""
@@ -158,6 +166,9 @@ def _add_sandbox(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--app", type=_app, action="append", metavar="APPID=SECRET", help="a mini-program it knows; repeatable"
     )
+    command.add_argument(
+        "--service", type=_url, default=SERVICE_URL, metavar="URL", help="what the simulator uses (%(default)s)"
+    )
     command.set_defaults(run=sandbox)
 
 
@@ -188,6 +199,12 @@ def _port(text: str) -> int:
     if not 0 < port < 65536:
         raise argparse.ArgumentTypeError("has to be 1 to 65535")
     return port
+
+
+def _url(text: str) -> str:
+    if not re.fullmatch(r"https?://[^/?#@]+(/[^?#]*)?", text):
+        raise argparse.ArgumentTypeError("has to be like http://127.0.0.1:8000")
+    return text.rstrip("/")
 
 
 def _app(text: str) -> tuple[str, str]:
@@ -250,27 +267,39 @@ def _refuse_taken_port(host: str, port: int, *, option: str) -> None:
 
 
 @contextlib.contextmanager
-def _sandbox(apps: Mapping[str, str], *, host: str, port: int, option: str) -> Iterator[threading.Thread]:
+def _sandbox(
+    apps: Mapping[str, str], *, host: str, port: int, option: str, service_url: str, sees_redis: bool = False
+) -> Iterator[tuple[str, threading.Thread]]:
+    """Run the sandbox, and give the simulator's address and the thread that serves."""
     _refuse_taken_port(host, port, option=option)
-    server = make_sandbox_server(create_sandbox(SandboxState(apps=apps)), host=host, port=port)
+    app = create_sandbox(SandboxState(apps=apps), service_url=service_url, sees_redis=sees_redis)
+    server = make_sandbox_server(app, host=host, port=port)
     thread = threading.Thread(target=server.serve_forever, name="sandbox", daemon=True)
     thread.start()
     try:
-        yield thread
+        yield f"http://{host}:{port}/simulator", thread
     finally:
         server.shutdown()
         server.server_close()
 
 
 @contextlib.contextmanager
-def _service(port: int, *, threads: int) -> Iterator[subprocess.Popen[bytes]]:
+def _service(port: int, *, threads: int, simulator_url: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run the service as production does, in a process of its own, which restarts its worker on changes."""
-    service = subprocess.Popen([sys.executable, "-m", "gunicorn", *_gunicorn_options(port, threads=threads)])
+    app = f"wxlogin.app:from_environment(simulator_url={simulator_url!r})"
+    service = subprocess.Popen([sys.executable, "-m", "gunicorn", *_gunicorn_options(port, threads=threads), app])
     try:
         yield service
     finally:
         service.terminate()
-        service.wait()
+        _wait_for(service)
+
+
+def _wait_for(service: subprocess.Popen[bytes]) -> int:
+    """Return the exit status, when there is one."""
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return service.wait(_LOOK_SECONDS)
 
 
 def _gunicorn_options(port: int, *, threads: int) -> list[str]:
@@ -288,7 +317,7 @@ def _gunicorn_options(port: int, *, threads: int) -> list[str]:
     ]
     if Path(".env").exists():
         options += ["--reload-extra-file", ".env"]
-    return [*options, "wxlogin.app:from_environment(with_docs=True)"]
+    return options
 
 
 def _wait_until_ready(service: subprocess.Popen[bytes], url: str) -> None:

@@ -18,7 +18,7 @@ from wxlogin.exchanges import Exchanges, RedisClock
 from wxlogin.health import StoreHealth
 from wxlogin.metrics import Metrics
 from wxlogin.rate_limits import Allowance, RateLimits
-from wxlogin.redis_clients import ConnectionOptions, connect, parse_url
+from wxlogin.redis_clients import Client, ConnectionOptions, connect, parse_url
 from wxlogin.redis_guard import RedisGuard
 from wxlogin.seal import Seal
 from wxlogin.sessions.record import User
@@ -56,12 +56,16 @@ class Services:
         *,
         known_apps: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.time,
+        watch: Callable[[Client], Client] = lambda client: client,
     ) -> Services:
-        """Make the objects; nothing is connected before it is used. ``known_apps`` serve if their file can't."""
+        """Make the objects; nothing is connected before it is used. ``known_apps`` serve if their file can't.
+
+        ``watch`` is given the client of Redis when it is made, and returns the one to use.
+        """
         address = parse_url(settings.redis_url)
         metrics = Metrics(metrics_folder.current())
         redis = RedisGuard(
-            functools.partial(connect, address, connection_options(settings)),
+            lambda: watch(connect(address, connection_options(settings))),
             on_call=metrics.redis_answered,
             on_fuse=metrics.fuse_changed,
         )

@@ -10,6 +10,7 @@ import pytest
 
 from tests.compose.stack import Stack, is_served, run
 from tests.drivers import MiniProgram
+from tests.sandbox.simulator.drivers import Simulator
 from tests.servers import PROJECT, wait_until
 
 PUBLISHED = {"nginx": "8443/tcp", "sandbox": "8001/tcp"}
@@ -88,6 +89,14 @@ def test_starting_again_makes_no_new_secrets(stack: Stack) -> None:
     stack.compose("run", "--rm", "prepare")
 
     assert stack.secrets() == before
+
+
+def test_the_simulator_is_there_and_logs_in(stack: Stack) -> None:
+    simulator = Simulator(stack.sandbox.url, "http://wxlogin:8000")
+
+    assert 'src="simulator/page.mjs"' in simulator.get("/simulator").text
+    assert "createWxLogin" in simulator.get("/simulator/wxlogin.js").text
+    assert simulator.log_in().startswith("sessionid=")
 
 
 def test_redis_refuses_the_service_nothing_that_it_asks(stack: Stack, mini_program: MiniProgram) -> None:

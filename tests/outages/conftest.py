@@ -28,6 +28,13 @@ NEEDING_REDIS = ("/auth", "/session", "/sessions", "/readyz")
 SERVED, UNSERVED = [204, 200, 200, 200], [503, 503, 503, 503]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is in this folder: how long an answer takes is part of what it tests."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker("alone")
+
+
 def careful(send: Send) -> Send:
     """Send requests; whatever happens to Redis, every answer comes in time, and does no harm."""
 

@@ -243,6 +243,38 @@ def test_a_fault_is_shown_once_unless_told_otherwise(sandbox: Sandbox) -> None:
     assert [sandbox.errcode("any") for _ in range(2)] == [-1, 40029]
 
 
+def test_faults_that_are_forgotten_are_not_shown(sandbox: Sandbox) -> None:
+    sandbox.arm(errcode=-1, times=3)
+    sandbox.arm(errcode=45011)
+    sandbox.arm("/cgi-bin/token", errcode=-1)
+
+    response = sandbox.client.delete("/_sandbox/faults")
+
+    assert response.status_code == 204
+    assert "session_key" in sandbox.log_in()
+    assert sandbox.fetch_token()
+
+
+def test_the_faults_of_one_path_are_forgotten_alone(sandbox: Sandbox) -> None:
+    sandbox.arm(errcode=-1)
+    sandbox.arm("/cgi-bin/token", errcode=-1)
+
+    sandbox.client.delete("/_sandbox/faults", json={"path": "/cgi-bin/token"})
+
+    assert sandbox.errcode("code") == -1
+    assert sandbox.fetch_token()
+
+
+@pytest.mark.parametrize("fields", [{"path": 1}, {"path": "/_sandbox/faults"}, {"errcode": -1}])
+def test_what_says_wrongly_which_faults_to_forget_forgets_none(sandbox: Sandbox, fields: dict[str, Any]) -> None:
+    sandbox.arm(errcode=-1)
+
+    response = sandbox.client.delete("/_sandbox/faults", json=fields)
+
+    assert (response.status_code, error_of(response)["code"]) == (400, "invalid_request")
+    assert sandbox.errcode("code") == -1
+
+
 def test_the_faults_of_a_path_are_shown_in_the_order_they_were_armed(sandbox: Sandbox) -> None:
     sandbox.arm(errcode=-1, times=2)
     sandbox.arm(errcode=45011)
@@ -538,7 +570,7 @@ def test_an_unknown_control_path_is_not_found(sandbox: Sandbox, path: str) -> No
     [
         ("GET", "/_sandbox/codes", {"POST"}),
         ("OPTIONS", "/_sandbox/codes", {"POST"}),
-        ("DELETE", "/_sandbox/faults", {"POST"}),
+        ("GET", "/_sandbox/faults", {"POST", "DELETE"}),
         ("POST", "/_sandbox/calls", {"GET", "HEAD"}),
         ("GET", "/_sandbox", {"DELETE"}),
     ],

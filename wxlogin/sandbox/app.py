@@ -1,4 +1,4 @@
-"""The imitation as an HTTP server: WeChat's side at every path but those of the control plane."""
+"""The imitation as an HTTP server: WeChat's side at every path but the control plane's and the simulator's."""
 
 import socket
 import struct
@@ -11,9 +11,12 @@ from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from wxlogin.sandbox.api import answer_call
+from wxlogin.sandbox.api import Answer, answer_call
 from wxlogin.sandbox.control import add_control_plane, is_control_path
 from wxlogin.sandbox.endpoints import endpoint_at
+from wxlogin.sandbox.simulator.messages import Messages, readable
+from wxlogin.sandbox.simulator.network import Network
+from wxlogin.sandbox.simulator.routes import Simulator, add_simulator, is_simulator_path
 from wxlogin.sandbox.state import SandboxState
 
 MAX_BODY_BYTES: Final = 64 * 1024
@@ -27,20 +30,36 @@ class CompactJSONProvider(DefaultJSONProvider):
     sort_keys = False
 
 
-def create_sandbox(state: SandboxState, *, sleep: Callable[[float], object] = time.sleep) -> Flask:
-    """Return the imitation of WeChat that knows `state`; `sleep` is how a fault delays a call."""
+SERVICE_URL: Final = "http://127.0.0.1:8000"
+
+
+def create_sandbox(
+    state: SandboxState,
+    *,
+    service_url: str = SERVICE_URL,
+    sees_redis: bool = False,
+    sleep: Callable[[float], object] = time.sleep,
+) -> Flask:
+    """Return the imitation of WeChat that knows `state`; `sleep` is how a fault delays a call.
+
+    The simulator's page uses the service at `service_url`; `sees_redis` if that tells what it asks Redis.
+    """
     app = Flask("wxlogin.sandbox", static_folder=None)
     app.json = CompactJSONProvider(app)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
+    messages = Messages(state.clock)
+    network = Network(service_url, messages, appid=next(iter(state.apps)))
     add_control_plane(app, state)
+    add_simulator(app, Simulator(state, messages, network, sees_redis=sees_redis))
 
     @app.before_request
     def answer_as_wechat() -> Response | None:
         # In front of the router: WeChat has an answer to every path and method.
         bound_body()
-        return None if is_control_path(request.path) else serve_call(state, sleep=sleep)
+        is_ours = is_control_path(request.path) or is_simulator_path(request.path)
+        return None if is_ours else serve_call(state, messages, sleep=sleep)
 
     return app
 
@@ -54,16 +73,37 @@ def bound_body() -> None:
         raise RequestEntityTooLarge
 
 
-def serve_call(state: SandboxState, *, sleep: Callable[[float], object]) -> Response:
+def serve_call(state: SandboxState, messages: Messages, *, sleep: Callable[[float], object]) -> Response:
+    tell_call(messages)
     number = state.note_call(request.path, request.args.to_dict(flat=False))
     fault = state.take_fault(request.path)
     if fault.delay_seconds:
         sleep(fault.delay_seconds)
     answer = answer_call(state, request, fault=fault)
     state.note_errcode(number, answer.errcode)
+    tell_answer(messages, answer, is_lost=fault.reset)
     if fault.reset:
         return lost_response(request.environ.get("werkzeug.socket"))
     return Response(answer.text, answer.status, content_type=endpoint_at(request.path).content_type)
+
+
+def tell_call(messages: Messages) -> None:
+    query, body = request.args.to_dict(), request.get_data(as_text=True)
+    messages.tell(
+        "service", "wechat", f"{request.method} {request.path}", {"query": query, "body": readable(body)}
+    )
+
+
+def tell_answer(messages: Messages, answer: Answer, *, is_lost: bool) -> None:
+    title = "the answer is lost" if is_lost else errcode_of(answer)
+    kind = "refusal" if is_lost or answer.errcode != 0 else "answer"
+    messages.tell("wechat", "service", title, {"body": readable(answer.text)}, kind=kind)
+
+
+def errcode_of(answer: Answer) -> str:
+    if answer.errcode is None:
+        return f"HTTP {answer.status}"
+    return f"errcode {answer.errcode}" if answer.errcode else "ok"
 
 
 def lost_response(connection: socket.socket | None) -> Response:

@@ -10,17 +10,17 @@ JSON in, JSON out. An `appid` that is left out is the first app's.
 * `POST /tokens` `{appid?, expire?: true / void?: true}` -> `{"ended": n}`: ends the app's n access_tokens that
   work, those of both endpoints, as if their time were up (42001) or newer ones had replaced them (40001).
 * `POST /faults` `{path, times?, errcode? / status? / body? / delay_seconds? / reset?}`: what the next calls get.
+* `DELETE /faults` `{path?}`: the faults that are still to be shown are not, at that path or any.
 * `GET /calls` -> `[{"path", "query", "errcode", "at"}]`, secrets masked.
 * `DELETE` of the prefix: forget everything.
 """
 
-import re
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Final
 
-from flask import Flask, request
+from flask import Flask
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest, HTTPException
 
@@ -31,15 +31,17 @@ from wxlogin.sandbox.errcodes import (
     INVALID_OPENID,
     ApiError,
 )
-from wxlogin.sandbox.json_text import parse_json
+from wxlogin.sandbox.fields import TEXT, WECHAT_ID, Field, is_whole, matching, read_fields, whole_number
 from wxlogin.sandbox.state import Fault, SandboxState
 from wxlogin.sandbox.user_data import KINDS, make_user_data
 
 PREFIX: Final = "/_sandbox"
 ERROR_CODES: Final[Mapping[int, str]] = {
+    403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
     413: "request_too_large",
+    502: "service_unreachable",
     500: "internal_error",
 }
 REFUSALS: Final[Mapping[int, str]] = {
@@ -94,6 +96,11 @@ def arm_fault(state: SandboxState) -> ResponseReturnValue:
     return asdict(fault), 201
 
 
+def disarm_faults(state: SandboxState) -> ResponseReturnValue:
+    state.disarm_faults(read_fields(DISARM_FIELDS).get("path"))
+    return "", 204
+
+
 def check_effects(fault: Fault) -> None:
     if not (fault.replaces_answer or fault.delay_seconds or fault.reset):
         raise BadRequest("one of errcode, status, body, delay_seconds and reset has to be given")
@@ -118,6 +125,7 @@ ROUTES: Final = (
     ("POST", "/phone-codes", issue_phone_code),
     ("POST", "/tokens", end_tokens),
     ("POST", "/faults", arm_fault),
+    ("DELETE", "/faults", disarm_faults),
     ("GET", "/calls", list_calls),
     ("DELETE", "", forget_everything),
 )
@@ -140,51 +148,6 @@ def describe_refusal(error: ApiError) -> ResponseReturnValue:
     return describe_error(BadRequest(REFUSALS[error.errcode]))
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
-    """A field that a body may have: whether a value fits, and the rule in words."""
-
-    fits: Callable[[Any], bool]
-    rule: str
-
-
-def read_fields(known: Mapping[str, Field], *, required: Collection[str] = ()) -> dict[str, Any]:
-    """Return the fields of the request's JSON object; no body is an empty one, and any type will do."""
-    given = read_object(request.get_data())
-    for name, value in given.items():
-        if name not in known:
-            raise BadRequest(f"the fields are {', '.join(known)}")
-        if not known[name].fits(value):
-            raise BadRequest(f"{name} has to be {known[name].rule}")
-    for name in required:
-        if name not in given:
-            raise BadRequest(f"{name} is missing")
-    return given
-
-
-def read_object(body: bytes) -> dict[str, Any]:
-    try:
-        given = parse_json(body) if body.strip() else {}
-    except ValueError:
-        raise BadRequest("the body has to be JSON") from None
-    if not isinstance(given, dict):
-        raise BadRequest("the body has to be a JSON object")
-    return given
-
-
-def matching(pattern: str, rule: str) -> Field:
-    return Field(lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None, rule)
-
-
-def is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def whole_number(low: int, high: int) -> Field:
-    rule = f"a whole number from {low:,} to {high:,}"
-    return Field(lambda value: is_whole(value) and low <= value <= high, rule)
-
-
 def is_api_path(value: object) -> bool:
     return isinstance(value, str) and value.startswith("/") and not is_control_path(value)
 
@@ -197,9 +160,6 @@ def is_delay(value: Any) -> bool:
     return (is_whole(value) or isinstance(value, float)) and 0 <= value <= 60
 
 
-TEXT: Final = Field(lambda value: isinstance(value, str), "a string")
-# An openid travels in HTTP headers.
-WECHAT_ID: Final = matching("[A-Za-z0-9_-]{1,128}", "a string of 1 to 128 letters, digits, _ and -")
 TRUE: Final = Field(lambda value: value is True, "true")
 CODE_FIELDS: Final[Mapping[str, Field]] = {"openid": WECHAT_ID, "appid": TEXT, "unionid": WECHAT_ID}
 USER_DATA_FIELDS: Final[Mapping[str, Field]] = {
@@ -214,8 +174,10 @@ PHONE_CODE_FIELDS: Final[Mapping[str, Field]] = {
     "appid": TEXT,
 }
 TOKEN_FIELDS: Final[Mapping[str, Field]] = {"appid": TEXT, "expire": TRUE, "void": TRUE}
+API_PATH: Final = Field(is_api_path, f"a string that starts with / and is not under {PREFIX}")
+DISARM_FIELDS: Final[Mapping[str, Field]] = {"path": API_PATH}
 FAULT_FIELDS: Final[Mapping[str, Field]] = {
-    "path": Field(is_api_path, f"a string that starts with / and is not under {PREFIX}"),
+    "path": API_PATH,
     "times": whole_number(1, 1_000_000),
     "errcode": Field(is_errcode, "a whole number of 32 bits, and not 0"),
     "status": whole_number(200, 599),

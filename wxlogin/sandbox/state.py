@@ -326,6 +326,12 @@ class SandboxState:
         with self._lock:
             self._faults.setdefault(fault.path, deque()).append(fault)
 
+    def disarm_faults(self, path: str | None = None) -> None:
+        """Forget the faults that are still to be shown, at one path or at all."""
+        with self._lock:
+            for each in [path] if path else list(self._faults):
+                self._faults.pop(each, None)
+
     def take_fault(self, path: str) -> Fault:
         """Return what one call of `path` gets: a fault without effect if none is armed."""
         with self._lock:

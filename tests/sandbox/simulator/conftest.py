@@ -1,0 +1,23 @@
+"""The simulator with a real service: the sandbox and the service as servers on threads, the store in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import environment
+from tests.sandbox.simulator.drivers import Simulator, serving, simulator_of
+from tests.servers import free_port
+from wxlogin.app import from_environment
+
+
+@pytest.fixture(scope="package")
+def simulator() -> Iterator[Simulator]:
+    port = free_port()
+    with simulator_of(f"http://127.0.0.1:{port}") as running, pytest.MonkeyPatch.context() as patch:
+        for name, value in environment(redis_url="memory://", wechat_api_url=running.url).items():
+            patch.setenv(name, value)
+        app = from_environment(simulator_url=f"{running.url}/simulator")
+        with serving(app, port):
+            yield running

@@ -1,0 +1,1 @@
+../../../miniprogram/miniprogram_dist/wxlogin.js
