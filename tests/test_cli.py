@@ -244,7 +244,7 @@ def test_devs_simulator_uses_the_service_and_is_told_of_redis(tmp_path: Path) ->
         simulator = Simulator(said.split()[1].removesuffix("/simulator"), url)
         told = simulator.get("/simulator/configuration").json()
         cookie = simulator.log_in()
-        messages = simulator.messages(after=0, until=lambda found: any(each["to"] == "redis" for each in found))
+        messages = simulator.messages(since=0, until=lambda found: any(each["to"] == "redis" for each in found))
 
     assert told == {**told, "service": url, "sees_redis": True}
     assert cookie.startswith("sessionid=")

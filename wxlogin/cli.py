@@ -18,9 +18,10 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from dotenv import dotenv_values
+from flask import Flask
 
 from wxlogin import __version__, audit, logs, settings
 from wxlogin.apps import AppNotNamed, UnknownApp
@@ -65,9 +66,10 @@ def dev(options: argparse.Namespace) -> int:
     _fill_in_settings(sandbox_url)
     chosen = settings.load()
     apps = chosen.read_apps()
-    where: dict[str, Any] = {"host": HOST, "port": options.sandbox_port, "option": "--sandbox-port"}
+    imitation = create_sandbox(SandboxState(apps=apps), service_url=service_url, sees_redis=True)
+    simulator_url = f"{sandbox_url}/simulator"
     with (
-        _sandbox(apps, **where, service_url=service_url, sees_redis=True) as (simulator_url, _),
+        _serving(imitation, host=HOST, port=options.sandbox_port, option="--sandbox-port"),
         _service(options.port, threads=chosen.threads, simulator_url=simulator_url) as service,
     ):
         _wait_until_ready(service, service_url)
@@ -80,12 +82,13 @@ def dev(options: argparse.Namespace) -> int:
 def sandbox(options: argparse.Namespace) -> None:
     """Run the imitation of WeChat's API until Ctrl-C."""
     apps: Mapping[str, str] = dict(options.app) if options.app else DEFAULT_APPS
-    where: dict[str, Any] = {"host": options.host, "port": options.port, "option": "--port"}
-    with _sandbox(apps, **where, service_url=options.service) as (simulator_url, thread):
-        print(f"simulator  {simulator_url}  with the service at {options.service}")
-        print(f"sandbox    http://{options.host}:{options.port}  knows {', '.join(apps)}", flush=True)
-        while thread.is_alive():
-            thread.join(_LOOK_SECONDS)
+    imitation = create_sandbox(SandboxState(apps=apps), service_url=options.service)
+    url = f"http://{options.host}:{options.port}"
+    with _serving(imitation, host=options.host, port=options.port, option="--port"):
+        print(f"simulator  {url}/simulator  with the service at {options.service}")
+        print(f"sandbox    {url}  knows {', '.join(apps)}", flush=True)
+        while True:
+            time.sleep(_LOOK_SECONDS)
 
 
 def list_sessions(options: argparse.Namespace) -> int:
@@ -267,17 +270,14 @@ def _refuse_taken_port(host: str, port: int, *, option: str) -> None:
 
 
 @contextlib.contextmanager
-def _sandbox(
-    apps: Mapping[str, str], *, host: str, port: int, option: str, service_url: str, sees_redis: bool = False
-) -> Iterator[tuple[str, threading.Thread]]:
-    """Run the sandbox, and give the simulator's address and the thread that serves."""
+def _serving(imitation: Flask, *, host: str, port: int, option: str) -> Iterator[None]:
+    """Run the sandbox until the context ends."""
     _refuse_taken_port(host, port, option=option)
-    app = create_sandbox(SandboxState(apps=apps), service_url=service_url, sees_redis=sees_redis)
-    server = make_sandbox_server(app, host=host, port=port)
+    server = make_sandbox_server(imitation, host=host, port=port)
     thread = threading.Thread(target=server.serve_forever, name="sandbox", daemon=True)
     thread.start()
     try:
-        yield f"http://{host}:{port}/simulator", thread
+        yield
     finally:
         server.shutdown()
         server.server_close()

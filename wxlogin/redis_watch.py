@@ -5,13 +5,15 @@ What is told has no secret in it: keys, fields and other arguments never have on
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import requests
+from redis import RedisError
 
 from wxlogin.redis_guard import Client
 
@@ -20,7 +22,7 @@ Tell = Callable[[Message], object]
 
 _SCRIPTED = frozenset({"EVAL", "EVALSHA"})
 _MOST_WAITING = 1_000
-_MOST_AT_ONCE = 50
+_MOST_AT_ONCE = 20  # which the sandbox's 64 KiB for a body have room for
 _TIMEOUT_SECONDS = 2
 _TITLE_LENGTH = 60
 _BYTES = "<{} bytes>"
@@ -58,8 +60,8 @@ class Reporter:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._send_all, name="redis-watch", daemon=True)
                 self._thread.start()
-        if not self._waiting.full():
-            self._waiting.put(message)
+        with contextlib.suppress(queue.Full):
+            self._waiting.put_nowait(message)
 
     def _send_all(self) -> None:
         with requests.Session() as session:
@@ -80,7 +82,8 @@ class Reporter:
 def _telling(execute: Callable[..., Any], tell: Tell) -> Callable[..., Any]:
     def execute_and_tell(*words: Any, **options: Any) -> Any:
         tell(_question(words))
-        answer = execute(*words, **options)
+        with _refusals_told(tell):
+            answer = execute(*words, **options)
         tell(_answer(answer))
         return answer
 
@@ -88,17 +91,28 @@ def _telling(execute: Callable[..., Any], tell: Tell) -> Callable[..., Any]:
 
 
 def _telling_of_all(pipeline: Any, tell: Tell) -> Callable[..., Any]:
-    execute = pipeline.execute
+    execute = pipeline.execute  # of one server: the service has no pipelines for a Cluster
 
     def execute_and_tell(*arguments: Any, **options: Any) -> Any:
         for words, _ in pipeline.command_stack:
             tell(_question(words))
-        answers = execute(*arguments, **options)
+        with _refusals_told(tell):
+            answers = execute(*arguments, **options)
         for answer in answers:
             tell(_answer(answer))
         return answers
 
     return execute_and_tell
+
+
+@contextlib.contextmanager
+def _refusals_told(tell: Tell) -> Iterator[None]:
+    """Tell, too, that no answer came, or which error that was."""
+    try:
+        yield
+    except RedisError as error:
+        tell({**_message("redis", "service", type(error).__name__, {}, None), "kind": "refusal"})
+        raise
 
 
 def _question(words: Sequence[Any]) -> Message:

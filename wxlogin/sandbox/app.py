@@ -16,8 +16,10 @@ from wxlogin.sandbox.control import add_control_plane, is_control_path
 from wxlogin.sandbox.endpoints import endpoint_at
 from wxlogin.sandbox.simulator.messages import Messages, readable
 from wxlogin.sandbox.simulator.network import Network
+from wxlogin.sandbox.simulator.routes import PREFIX as SIMULATOR
 from wxlogin.sandbox.simulator.routes import Simulator, add_simulator, is_simulator_path
 from wxlogin.sandbox.state import SandboxState
+from wxlogin.sandbox.visitors import refuse_other_sites, refuse_rebound_names
 
 MAX_BODY_BYTES: Final = 64 * 1024
 LINGER_ZERO: Final = struct.pack("ii", 1, 0)
@@ -49,7 +51,7 @@ def create_sandbox(
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
-    messages = Messages(state.clock)
+    messages = Messages(state.clock, secrets=[*state.apps.values()])
     network = Network(service_url, messages, appid=next(iter(state.apps)))
     add_control_plane(app, state)
     add_simulator(app, Simulator(state, messages, network, sees_redis=sees_redis))
@@ -58,10 +60,18 @@ def create_sandbox(
     def answer_as_wechat() -> Response | None:
         # In front of the router: WeChat has an answer to every path and method.
         bound_body()
-        is_ours = is_control_path(request.path) or is_simulator_path(request.path)
-        return None if is_ours else serve_call(state, messages, sleep=sleep)
+        if not (is_control_path(request.path) or is_simulator_path(request.path)):
+            return serve_call(state, messages, sleep=sleep)
+        refuse_strangers()
+        return None
 
     return app
+
+
+def refuse_strangers() -> None:
+    refuse_other_sites(request, page=SIMULATOR)
+    if is_simulator_path(request.path):  # through which one reaches the service, and sees all that is said
+        refuse_rebound_names(request)
 
 
 def bound_body() -> None:

@@ -17,6 +17,8 @@ from tests.servers import PATIENCE_SECONDS
 from wxlogin.sandbox.app import create_sandbox, make_sandbox_server
 from wxlogin.sandbox.state import SandboxState
 
+NO_PROXY = {"http": ""}
+
 
 class Simulator:
     """What the page sees."""
@@ -26,10 +28,10 @@ class Simulator:
         self.service_url = service_url
 
     def get(self, path: str, **more: Any) -> requests.Response:
-        return requests.get(self.url + path, timeout=PATIENCE_SECONDS, **more)
+        return requests.get(self.url + path, timeout=PATIENCE_SECONDS, proxies=NO_PROXY, **more)
 
     def post(self, path: str, body: object, **more: Any) -> requests.Response:
-        return requests.post(self.url + path, json=body, timeout=PATIENCE_SECONDS, **more)
+        return requests.post(self.url + path, json=body, timeout=PATIENCE_SECONDS, proxies=NO_PROXY, **more)
 
     def request(self, method: str, path: str, *, session: str = "", **more: Any) -> Any:
         """Send something as the mini-program and return what it gets."""
@@ -52,13 +54,17 @@ class Simulator:
     def last(self) -> int:
         return int(self.get("/simulator/configuration").json()["last"])
 
-    def messages(self, *, after: int, until: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
-        """Return the messages after that one, as soon as they are as wanted, in the order of their times."""
+    def messages(self, *, since: float, until: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
+        """Return the messages since that time, as soon as they are as wanted, in the order of their times.
+
+        Since a time, because what the service tells of Redis arrives a little later, also of the test before.
+        """
         found: list[dict[str, Any]] = []
         deadline = time.monotonic() + PATIENCE_SECONDS
-        with self.get(f"/simulator/messages?after={after}", stream=True) as stream:
+        with self.get("/simulator/messages?after=0", stream=True) as stream:
             for line in stream.iter_lines(decode_unicode=True):
-                found += [json.loads(line.removeprefix("data: "))] if line.startswith("data: ") else []
+                if line.startswith("data: "):
+                    found += [message for message in [json.loads(line[6:])] if message["at"] >= since]
                 if until(found):
                     return sorted(found, key=lambda each: (each["at"], each["number"]))
                 assert time.monotonic() < deadline, [each["title"] for each in found]  # heartbeats go on for ever

@@ -105,3 +105,23 @@ def test_what_is_nested_too_deeply_is_cut_off(messages: Messages, sender: str, b
 @pytest.mark.parametrize("body", ["[" * 60_000, "<html>", "\ud800", '{"a":'])
 def test_a_body_that_is_no_json_is_a_text(body: str) -> None:
     assert readable(body) == body
+
+
+@pytest.mark.parametrize(
+    "content", [{"body": "secret=s3cret&x"}, {"query": {"Secret": "s3cret"}}, {"a": ["{'s3cret'"]}]
+)
+def test_an_app_secret_is_masked_in_whatever_text_it_is(content: dict[str, object]) -> None:
+    messages = Messages(lambda: 0.0, secrets=["s3cret"])
+
+    messages.tell("service", "wechat", "POST /x", content)
+
+    (told,) = messages.after(0, seconds=0)
+    assert "s3cret" not in told.as_json()
+    assert MASK in str(told.content)
+
+
+@pytest.mark.parametrize("name", ["X-WX-OPENID", "x-wx-openid", "openId", "UNIONID"])
+def test_an_identity_is_named_in_any_case(messages: Messages, name: str) -> None:
+    messages.tell("service", "backend", "204", {"header": {name: "o"}})
+
+    assert messages.after(0, seconds=0)[0].stays == (name,)

@@ -2,6 +2,7 @@
 
 const PARTIES = ["miniprogram", "backend", "service", "redis", "wechat"];
 const MOST_ROWS = 400;
+const NEAR_END_PIXELS = 40;
 
 /** Make an element: `make("p", {class: "note"}, "text", element)`. Text is only ever set as text. */
 export function make(name, attributes, ...children) {
@@ -41,6 +42,7 @@ export class Diagram {
 
   /** Begin a step with what was pressed. */
   addStep(at, titleOf) {
+    this.list.scrollTop = this.list.scrollHeight;
     this.#insert(at, () => make("li", { class: "step" }, make("h3", {}, titleOf(this.words))));
   }
 
@@ -65,10 +67,17 @@ export class Diagram {
     let index = this.rows.length;
     while (index > 0 && this.rows[index - 1].at > at) index -= 1;
     const row = { at, draw, element: draw() };
+    const follows = this.#isAtEnd();
     this.list.insertBefore(row.element, this.rows[index]?.element ?? null);
     this.rows.splice(index, 0, row);
     if (this.rows.length > MOST_ROWS) this.rows.shift().element.remove();
-    if (index === this.rows.length - 1) this.list.scrollTop = this.list.scrollHeight;
+    if (follows) this.list.scrollTop = this.list.scrollHeight;
+  }
+
+  /** Who has scrolled up reads, and is not to be taken away from it. */
+  #isAtEnd() {
+    const { scrollHeight, scrollTop, clientHeight } = this.list;
+    return scrollHeight - scrollTop - clientHeight < NEAR_END_PIXELS;
   }
 
   #row(message) {

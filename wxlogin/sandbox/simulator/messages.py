@@ -1,15 +1,15 @@
 """What the diagram draws: each message between the mini-program, the servers and WeChat, as it happens.
 
-The page runs in a browser, which is as far from the servers as a phone is. So what it is told of messages that
-don't reach a phone either lacks the secrets, and names what must not go further.
+The page runs in a browser, which is as far from the servers as a phone is. So a message that never reaches a phone
+is told without the secrets in it, and names what must not go further.
 """
 
+import functools
 import json
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Final
 
 from wxlogin.sandbox.json_text import parse_json
@@ -23,7 +23,7 @@ MOST_LEVELS: Final = 20
 MASK: Final = "•••"
 TOO_DEEP: Final = "…"
 SECRETS: Final = frozenset({"secret", "session_key", "access_token"})
-STAYS: Final = SECRETS | {"openid", "unionid", "openId", "unionId", "X-WX-OPENID", "X-WX-UNIONID"}
+STAYS: Final = SECRETS | {"openid", "unionid", "x-wx-openid", "x-wx-unionid"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +55,14 @@ class Message:
 
 
 class Messages:
-    """The newest messages, for all pages that are open; safe to share between threads."""
+    """The newest messages, for all pages that are open; safe to share between threads.
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    `secrets` are masked wherever they are, also in what no field names: the app secrets.
+    """
+
+    def __init__(self, clock: Callable[[], float], *, secrets: Collection[str] = ()) -> None:
         self._clock = clock
+        self._secrets = secrets
         self._kept: deque[Message] = deque(maxlen=MOST_KEPT)
         self._last = 0
         self._changed = threading.Condition()
@@ -75,7 +79,7 @@ class Messages:
         """Add a message that is sent now; what is empty of its content is left out."""
         said = {name: value for name, value in (content or {}).items() if value not in ("", {}, [])}
         reaches_phone = "miniprogram" in (sender, receiver)
-        shown = shortened(said, without=frozenset() if reaches_phone else SECRETS)
+        shown = shortened(said) if reaches_phone else self._masked(shortened(said))
         self.add(
             Message(
                 at=self._clock(),
@@ -83,10 +87,18 @@ class Messages:
                 receiver=receiver,
                 title=title,
                 content=shown,
-                stays=() if reaches_phone else tuple(sorted(names_in(shown) & STAYS)),
+                stays=() if reaches_phone else tuple(sorted(n for n in names_in(shown) if n.lower() in STAYS)),
                 kind=kind,
             )
         )
+
+    def _masked(self, value: Any) -> Any:
+        """Return `value` without the secrets in it, wherever they are."""
+        if isinstance(value, Mapping):
+            return {name: MASK if name.lower() in SECRETS else self._masked(each) for name, each in value.items()}
+        if isinstance(value, str):
+            return functools.reduce(lambda text, secret: text.replace(secret, MASK), self._secrets, value)
+        return [*map(self._masked, value)] if isinstance(value, list) else value
 
     def add(self, message: Message) -> None:
         with self._changed:
@@ -114,14 +126,13 @@ def readable(body: str) -> object:
         return body
 
 
-def shortened(value: Any, *, without: Collection[str], levels: int = MOST_LEVELS) -> Any:
-    """Return `value` without the secrets of those names, wherever they are, and without what is too deep in it."""
+def shortened(value: Any, *, levels: int = MOST_LEVELS) -> Any:
+    """Return `value` without what is too deep in it."""
     if levels == 0:
         return TOO_DEEP
-    within = partial(shortened, without=without, levels=levels - 1)
     if isinstance(value, Mapping):
-        return {name: MASK if name in without else within(each) for name, each in value.items()}
-    return [within(each) for each in value] if isinstance(value, list) else value
+        return {name: shortened(each, levels=levels - 1) for name, each in value.items()}
+    return [shortened(each, levels=levels - 1) for each in value] if isinstance(value, list) else value
 
 
 def names_in(value: object) -> set[str]:

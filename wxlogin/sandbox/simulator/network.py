@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
-from urllib.parse import urlsplit
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from wxlogin.sandbox.json_text import compact_json
 from wxlogin.sandbox.simulator.messages import Messages, readable
@@ -77,16 +77,21 @@ class Network:
 
     def carry(self, request: Request) -> Answer:
         """Return what the mini-program gets; raises `NoAnswer`."""
-        party, answer_of = self._way_to(urlsplit(request.path).path)
+        party, answer_of = self._way_to(path_of(request))
         self._tell("miniprogram", party, request)
-        answer = answer_of(request)
+        try:
+            answer = answer_of(request)
+        except NoAnswer:
+            self._messages.tell(party, "miniprogram", "no answer", kind="refusal")
+            raise
         self._tell_answer(party, "miniprogram", answer)
         return answer
 
     def end_session(self, carriers: Mapping[str, str]) -> None:
         """End the session as an operator would, or its user elsewhere: the mini-program isn't told."""
-        self._ask(Request(method="DELETE", path="/session", header=carriers))
-        self._messages.tell("service", "service", "session ended elsewhere", kind="note")
+        answer = self._ask(Request(method="DELETE", path="/session", header=carriers))
+        if answer.status == 204:
+            self._messages.tell("service", "service", "session ended elsewhere", kind="note")
 
     def _way_to(self, path: str) -> tuple[str, Callable[[Request], Answer]]:
         is_plain = PLAIN_PATH.fullmatch(path) is not None
@@ -113,7 +118,7 @@ class Network:
             with requests.Session() as session:
                 session.trust_env = False  # no proxy stands between this machine and itself
                 return self._exchange(session, request)
-        except (requests.RequestException, OSError):
+        except (requests.RequestException, HTTPError, OSError):  # the second while its body is read
             raise NoAnswer from None
 
     def _exchange(self, session: requests.Session, request: Request) -> Answer:
@@ -133,7 +138,7 @@ class Network:
         return Answer(response.status_code, headers, body)
 
     def _tell(self, sender: str, receiver: str, request: Request) -> None:
-        title = f"{request.method} {urlsplit(request.path).path}"
+        title = f"{request.method} {path_of(request)}"
         self._messages.tell(
             sender, receiver, title, {"header": dict(request.header), "body": readable(request.body)}
         )
@@ -142,6 +147,10 @@ class Network:
         title = " ".join([str(answer.status), *summary_of(answer)])
         content = {"header": dict(answer.headers), "body": readable(answer.body)}
         self._messages.tell(sender, receiver, title, content, kind="refusal" if answer.status >= 400 else "answer")
+
+
+def path_of(request: Request) -> str:
+    return request.path.partition("?")[0]
 
 
 def summary_of(answer: Answer) -> list[str]:

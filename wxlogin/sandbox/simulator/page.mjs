@@ -32,8 +32,10 @@ class Page {
     this.language = firstLanguage(this.storage.getItem("language"), navigator.languages);
     this.diagram = new Diagram(element("messages"), this.words);
     this.outcome = null;
+    this.turning = Promise.resolve();
     element("unseen").hidden = seesRedis;
-    this.listen(last);
+    this.last = last;
+    this.listen();
     this.speak(this.language);
     this.connect();
   }
@@ -42,12 +44,17 @@ class Page {
     return LANGUAGES[this.language];
   }
 
-  /** Have the diagram follow the messages that come after that number. */
-  listen(last) {
-    const source = new EventSource(`simulator/messages?after=${last}`);
-    source.onmessage = ({ data }) => this.diagram.add(JSON.parse(data));
-    source.onopen = () => this.note(false);
-    source.onerror = () => this.note(true);
+  /** Have the diagram draw the messages that come after the last one; not while nobody looks: a browser has six connections. */
+  listen() {
+    this.source?.close();
+    if (document.hidden) return;
+    this.source = new EventSource(`simulator/messages?after=${this.last}`);
+    this.source.onmessage = ({ data, lastEventId }) => {
+      this.last = lastEventId;
+      this.diagram.add(JSON.parse(data));
+    };
+    this.source.onopen = () => this.note(false);
+    this.source.onerror = () => this.note(true);
   }
 
   note(isLost) {
@@ -65,7 +72,9 @@ class Page {
     }
     for (const button of all("[data-language]")) button.addEventListener("click", () => this.speak(button.dataset.language));
     element("clear").addEventListener("click", () => this.diagram.clear());
+    document.addEventListener("visibilitychange", () => this.listen());
     addEventListener("pagehide", () => this.phone.leave());
+    addEventListener("pageshow", ({ persisted }) => { if (persisted) location.reload(); });
   }
 
   async press(name) {
@@ -73,12 +82,21 @@ class Page {
     this.setBusy(true);
     this.diagram.addStep(Date.now() / 1000 + this.ahead, (words) => words[name]);
     this.show({ name });
+    await this.turning;
     this.show(await this.phone.press(name).then((value) => ({ name, value, isDone: true }), (error) => ({ name, error })));
     this.setBusy(false);
   }
 
+  /** Turn a switch; a button that is pressed before the sandbox knows waits for that. */
   async turn(box) {
-    await this.phone.turn(box.dataset.switch, box.checked).catch((error) => this.show({ error }));
+    box.setAttribute("aria-busy", "true");
+    const told = this.turning.then(() => this.phone.turn(box.dataset.switch, box.checked));
+    this.turning = told.catch((error) => {
+      box.checked = !box.checked;
+      this.show({ error });
+    });
+    await this.turning;
+    box.setAttribute("aria-busy", "false");
   }
 
   /** While something is under way, buttons do nothing, and keep the focus. */

@@ -6,6 +6,7 @@ import { LOST, createWx } from "./wx.mjs";
 const EXCHANGE = "/sns/jscode2session";
 const MANY = 1000000;
 const SLOW_MS = 1000;
+const PATIENCE_MS = 20000; // longer than the sandbox waits for the service
 // More than anybody clicks: the service's own limit shows itself first.
 const LOGINS_PER_MINUTE = 100;
 
@@ -14,6 +15,7 @@ export function createPhone({ service, storage }) {
   const switches = {
     lowerCase: false, array: false, joined: false, lost: false, slow: false, busy: false, codeUsed: false, expired: false,
   };
+  let isArmed = false;
   const wx = createWx({
     send,
     storage,
@@ -55,13 +57,16 @@ export function createPhone({ service, storage }) {
       if (switches.expired) await endSession();
       return actions[name]();
     },
+    /** Turn a switch; one turn has to be done before the next begins. */
     async turn(name, isOn) {
       switches[name] = isOn;
-      if (name === "busy" || name === "codeUsed") await arm(switches);
+      if (name !== "busy" && name !== "codeUsed") return;
+      isArmed = true;
+      await arm(switches);
     },
     /** Undo what the switches did to the sandbox, as the page goes away. */
     leave() {
-      if (switches.busy || switches.codeUsed) disarm({ keepalive: true });
+      if (isArmed) disarm({ keepalive: true });
     },
   };
 }
@@ -96,8 +101,8 @@ async function send({ method, url, header, body = "" }) {
 
 async function arm({ busy, codeUsed }) {
   await disarm();
-  const errcodes = [...(busy ? [-1] : []), ...(codeUsed ? [40163] : [])];
-  for (const errcode of errcodes) await control("/_sandbox/faults", { path: EXCHANGE, errcode, times: MANY });
+  const errcode = busy ? -1 : 40163; // who is busy looks at no code
+  if (busy || codeUsed) await control("/_sandbox/faults", { path: EXCHANGE, errcode, times: MANY });
 }
 
 function disarm(how = {}) {
@@ -107,7 +112,8 @@ function disarm(how = {}) {
 /** Ask the sandbox for something; its refusals are told as WeChat tells failures. */
 async function control(path, body, how = {}) {
   const headers = { "content-type": "application/json" };
-  const response = await fetch(path, { method: "POST", headers, body: JSON.stringify(body), ...how });
+  const signal = AbortSignal.timeout(PATIENCE_MS);
+  const response = await fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal, ...how });
   const text = await response.text();
   const answer = text ? JSON.parse(text) : {};
   if (!response.ok) throw new Error(answer.error.message);

@@ -18,9 +18,9 @@ from functools import partial
 from importlib import resources
 from typing import Any, Final
 
-from flask import Flask, Response, request
+from flask import Flask, Response, redirect, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import BadGateway, BadRequest, Forbidden, NotFound
+from werkzeug.exceptions import BadGateway, BadRequest, NotFound
 
 from wxlogin.sandbox.errcodes import ApiError
 from wxlogin.sandbox.fields import TEXT, WECHAT_ID, Field, read_fields
@@ -60,26 +60,19 @@ class Simulator:
 def add_simulator(app: Flask, simulator: Simulator) -> None:
     """Serve the page, and what it asks for."""
     for method, path, view in ROUTES:
-        app.add_url_rule(
-            PREFIX + path, f"simulator.{view.__name__}", partial(guarded, view, simulator), methods=[method]
-        )
+        app.add_url_rule(PREFIX + path, f"simulator.{view.__name__}", partial(view, simulator), methods=[method])
 
 
 def is_simulator_path(path: str) -> bool:
     return path == PREFIX or path.startswith(f"{PREFIX}/")
 
 
-def guarded(
-    view: Callable[..., ResponseReturnValue], simulator: Simulator, **arguments: str
-) -> ResponseReturnValue:
-    """Refuse what another site's page asks of a developer's browser."""
-    if request.headers.get("Sec-Fetch-Site", "none") not in {"same-origin", "none"}:
-        raise Forbidden("another site's page asked for this")
-    return view(simulator, **arguments)
-
-
 def show(_simulator: Simulator) -> ResponseReturnValue:
     return file(PAGE)
+
+
+def show_without_slash(_simulator: Simulator) -> ResponseReturnValue:
+    return redirect(PREFIX)
 
 
 def show_part(_simulator: Simulator, name: str) -> ResponseReturnValue:
@@ -117,7 +110,8 @@ def configuration(simulator: Simulator) -> ResponseReturnValue:
 def stream(simulator: Simulator) -> ResponseReturnValue:
     seen = request.headers.get("Last-Event-ID") or request.args.get("after", "")
     last = simulator.messages.last
-    number = min(int(seen), last) if seen.isdecimal() else last  # more than the last: of a sandbox that ran before
+    # More than the last: of a sandbox that ran before.
+    number = min(int(seen), last) if NUMBER.fullmatch(seen) else last
     return Response(
         events(simulator.messages, number), mimetype="text/event-stream", headers={"Cache-Control": "no-store"}
     )
@@ -228,6 +222,7 @@ def is_message(value: Any) -> bool:
         isinstance(value, dict)
         and set(value) == MESSAGE_PARTS
         and isinstance(value["at"], int | float)
+        and 0 <= value["at"] < LATEST
         and isinstance(value["title"], str)
         and isinstance(value["content"], dict)
         and all(value[each] in PARTIES for each in ("from", "to"))
@@ -237,6 +232,8 @@ def is_message(value: Any) -> bool:
     )
 
 
+NUMBER: Final = re.compile("[0-9]{1,15}")
+LATEST: Final = 2**40  # Unix seconds
 HEADER_NAME: Final = re.compile("[A-Za-z0-9-]{1,64}")
 HEADER_VALUE: Final = re.compile("[!-~](?:[ -~]*[!-~])?|")
 MESSAGE_PARTS: Final = frozenset({"at", "from", "to", "title", "kind", "content", "stays"})
@@ -259,6 +256,7 @@ MESSAGES_FIELDS: Final[Mapping[str, Field]] = {
 }
 ROUTES: Final = (
     ("GET", "", show),
+    ("GET", "/", show_without_slash),
     ("GET", "/<name>", show_part),
     ("GET", "/configuration", configuration),
     ("GET", "/messages", stream),

@@ -65,7 +65,8 @@ const ENGLISH = {
     no_session_id: "This platform loses Set-Cookie. Cure: WXLOGIN_SESSION_ID_IN_BODY=true at the service: "
       + "the client takes the id from the body then.",
     code_used: "The client got one new code and tried it once: it was used as well, so it gave up.",
-    wechat_unavailable: "The service asked WeChat a second time, and the client the service. Both give up after a few tries.",
+    wechat_unavailable: "The service asked WeChat a second time, and the client the service. Both gave up after a few tries, and the "
+      + "client asks nobody until Retry-After is over.",
     not_logged_in: "You logged out: the client doesn't log you in behind your back.",
     too_many_logins: "The client stops itself: this many logins have a cause that one more won't mend.",
     rate_limited: "The service takes no more logins of you for now.",
@@ -138,7 +139,7 @@ const CHINESE = {
   errors: {
     no_session_id: "这个平台会丢失 Set-Cookie。解决办法：以 WXLOGIN_SESSION_ID_IN_BODY=true 启动服务，客户端便从响应体中取得会话 ID。",
     code_used: "客户端换了一个新 code，只再试一次；新 code 也被使用过，于是放弃。",
-    wechat_unavailable: "服务又问了微信一次，客户端又问了服务几次，之后都会放弃。",
+    wechat_unavailable: "服务又问了微信一次，客户端又问了服务几次，都放弃了；在 Retry-After 结束之前，客户端不再询问。",
     not_logged_in: "你已退出登录：客户端不会背着你重新登录。",
     too_many_logins: "客户端主动停下：短时间登录这么多次必有原因，再登录一次也无济于事。",
     rate_limited: "服务暂时不再接受你的登录。",
