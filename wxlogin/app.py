@@ -27,6 +27,7 @@ from wxlogin.routes import (
     session_key,
     user_data,
 )
+from wxlogin.routes.gate import Gate
 from wxlogin.services import Services
 from wxlogin.sessions.interface import SessionInterface
 from wxlogin.sessions.transport import COOKIE_NAME
@@ -54,6 +55,7 @@ def create_app(services: Services, *, with_docs: bool = False) -> Flask:
         app.register_blueprint(docs.blueprint)
     limits.register(app)
     _trust(app, proxies=services.settings.trusted_proxies)
+    app.wsgi_app = Gate(app.wsgi_app, services.checks, services.metrics)  # type: ignore[method-assign]
     return app
 
 

@@ -5,27 +5,33 @@ from __future__ import annotations
 import functools
 import logging
 import re
-from collections.abc import Callable, Collection
-from typing import TypeVar, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar, cast
+from urllib.parse import parse_qsl
 
 from flask import current_app, request
 from flask import session as current
 from werkzeug.exceptions import BadRequest
 
-from wxlogin import events
+from wxlogin import events, logs
 from wxlogin.apps import UnknownApp
 from wxlogin.exchanges import Exchange
 from wxlogin.rate_limits import RateLimited
 from wxlogin.redis_guard import StoreUnavailable
 from wxlogin.services import Services
+from wxlogin.sessions.checks import SessionChecks
 from wxlogin.sessions.interface import Session
 from wxlogin.sessions.record import SessionRecord, User
 from wxlogin.sessions.session_id import hash_of
 from wxlogin.sessions.store import NotLoggedIn
+from wxlogin.sessions.transport import find_session_id
 from wxlogin.wechat.bulkhead import SPARE_SECONDS
 from wxlogin.wechat.client import WeChatClient
 from wxlogin.wechat.connections import time_left
 from wxlogin.wechat.errors import CodeUsed
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +45,7 @@ CODE_JSON_PATTERN = "^[A-Za-z0-9_-]{1,128}$"
 # https://developers.weixin.qq.com/miniprogram/dev/framework/ability/network.html
 _REFERER = re.compile(r"https://servicewechat\.com/(wx[0-9a-f]{16})/")
 
+_DECISION = "wxlogin.decision"  # in the WSGI environment
 _CODE_USED = 40163  # WeChat's errcode
 
 
@@ -171,12 +178,39 @@ def log_out() -> None:
     current_session().end()
 
 
-def identify(appids: Collection[str] = ()) -> SessionRecord:
-    """Return whose request this is, of one of ``appids`` if there are any.
+def identify() -> SessionRecord:
+    """Return whose request this is; raises `NotLoggedIn`, `SessionExpired` or `StoreUnavailable`."""
+    return current_session().record
 
-    Raises `NotLoggedIn`, `SessionExpired`, `StoreUnavailable` or `WrongApp`.
+
+def decide(environ: WSGIEnvironment, checks: SessionChecks) -> User:
+    """Return whose request this is, of one of the apps that ``?appid=``, repeatable, names if there are any.
+
+    The gate and the route both ask, and a request is decided once. Raises `NotLoggedIn`, `SessionExpired`,
+    `StoreUnavailable` or `WrongApp`.
     """
-    record = current_session().record
-    if appids and record.user.appid not in appids:
+    decision: User | Exception | None = environ.get(_DECISION)
+    if decision is None:
+        try:
+            decision = _decide(environ, checks)
+        except (NotLoggedIn, StoreUnavailable, WrongApp) as error:
+            decision = error
+        environ[_DECISION] = decision
+    if isinstance(decision, Exception):
+        raise decision
+    return decision
+
+
+def _decide(environ: WSGIEnvironment, checks: SessionChecks) -> User:
+    session_id = find_session_id(environ)
+    if session_id is None:
+        raise NotLoggedIn
+    user = checks.user_of(session_id)
+    logs.note_user(session_id.user_hash)
+    if environ["QUERY_STRING"] and user.appid not in (_asked_for(environ["QUERY_STRING"]) or [user.appid]):
         raise WrongApp
-    return record
+    return user
+
+
+def _asked_for(query: str) -> list[str]:
+    return [value for name, value in parse_qsl(query, keep_blank_values=True) if name == "appid"]

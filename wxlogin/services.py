@@ -21,6 +21,7 @@ from wxlogin.rate_limits import Allowance, RateLimits
 from wxlogin.redis_clients import Client, ConnectionOptions, connect, parse_url
 from wxlogin.redis_guard import RedisGuard
 from wxlogin.seal import Seal
+from wxlogin.sessions.checks import SessionChecks
 from wxlogin.sessions.record import User
 from wxlogin.sessions.session_id import hash_of
 from wxlogin.sessions.store import Lifetimes, SessionStore
@@ -40,6 +41,7 @@ class Services:
 
     settings: Settings
     sessions: SessionStore
+    checks: SessionChecks
     health: StoreHealth
     access_tokens: AccessTokens
     exchanges: Exchanges
@@ -70,9 +72,11 @@ class Services:
             on_fuse=metrics.fuse_changed,
         )
         seal, is_cluster = Seal(settings.secret_keys), address.topology == "cluster"
+        sessions = _sessions(redis, seal, settings=settings, metrics=metrics, clock=clock)
         return cls(
             settings=settings,
-            sessions=_sessions(redis, seal, settings=settings, metrics=metrics, clock=clock),
+            sessions=sessions,
+            checks=SessionChecks(sessions),
             health=StoreHealth(redis, is_cluster=is_cluster),
             access_tokens=_access_tokens(redis, seal, settings=settings, metrics=metrics),
             exchanges=Exchanges(

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from flask import Flask
 from werkzeug.datastructures import Headers
 
 from tests.conftest import APPID
 from tests.drivers import MiniProgram, Sandbox, Send
+
+
+@pytest.fixture(params=["gate", "route"])
+def app(request: pytest.FixtureRequest, app: Flask) -> Flask:
+    """Decide with the gate, and with the route behind it: what holds for one holds for the other."""
+    if request.param == "route":
+        gate: Any = app.wsgi_app
+        app.wsgi_app = gate.app  # type: ignore[method-assign]
+    return app
 
 
 def identity(headers: Headers) -> dict[str, str]:
@@ -69,3 +81,41 @@ def test_the_length_of_a_body_that_nginx_kept_does_not_matter(mini_program: Mini
     headers = {"sessionid": mini_program.stored, "Content-Length": "10000000"}
 
     assert send("GET", "/auth", headers=headers).status == 204
+
+
+def test_the_answer_is_for_one_request_and_depends_on_what_can_carry_a_session(mini_program: MiniProgram) -> None:
+    mini_program.log_in()
+
+    headers = mini_program.get("/auth").headers
+
+    assert dict(headers) == {
+        **identity(headers),
+        "Vary": "Cookie, Authorization, sessionid",
+        "Cache-Control": "no-store",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "X-Request-Id": headers["X-Request-Id"],
+    }
+
+
+def test_the_query_is_decoded(mini_program: MiniProgram) -> None:
+    mini_program.log_in()
+
+    assert mini_program.get(f"/auth?appid={APPID.replace('x', '%78')}").status == 204
+    assert mini_program.get("/auth?appid=%ff&appid=").status == 403
+
+
+@pytest.mark.parametrize("method", ["HEAD", "POST", "OPTIONS", "PUT"])
+def test_other_methods_are_answered_as_ever(mini_program: MiniProgram, send: Send, method: str) -> None:
+    mini_program.log_in()
+
+    answer = send(method, "/auth", headers={"sessionid": mini_program.stored})
+
+    assert answer.status == (204 if method == "HEAD" else 405)
+
+
+@pytest.mark.parametrize("path", ["/auth/", "/auth/x", "//auth", "/AUTH", "/authx"])
+def test_other_paths_are_not_there(mini_program: MiniProgram, path: str) -> None:
+    mini_program.log_in()
+
+    assert mini_program.get(path).status == 404

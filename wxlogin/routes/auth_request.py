@@ -6,22 +6,31 @@ anything else is an error.
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, current_app, request
 
-from wxlogin.auth import identify
+from wxlogin.auth import decide
+from wxlogin.services import Services
+from wxlogin.sessions.interface import CARRIERS
 from wxlogin.sessions.record import User
+
+PATH = "/auth"
 
 blueprint = Blueprint("auth_request", __name__)
 
 
-@blueprint.get("/auth")
+@blueprint.get(PATH)
 def check() -> Response:
     """Answer with the user's identity in headers; ``?appid=``, repeatable, lets only these apps' users pass."""
-    user = identify(request.args.getlist("appid")).user
-    return Response(status=204, headers=_identity_headers(user))
+    user = decide(request.environ, Services.of(current_app).checks)
+    return Response(status=204, headers=identity_headers(user))
 
 
-def _identity_headers(user: User) -> dict[str, str]:
+def identity_headers(user: User) -> dict[str, str]:
     """Return the headers that WeChat Cloud Run sets, so that a back end written for it runs unchanged."""
-    headers = {"X-WX-OPENID": user.openid, "X-WX-APPID": user.appid, "X-WX-SOURCE": "wx_client"}
+    headers = {
+        "X-WX-OPENID": user.openid,
+        "X-WX-APPID": user.appid,
+        "X-WX-SOURCE": "wx_client",
+        "Vary": ", ".join(CARRIERS),
+    }
     return {**headers, "X-WX-UNIONID": user.unionid} if user.unionid else headers

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
-_HEADERS = {
+HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -53,14 +53,13 @@ def register(app: Flask) -> None:
 
 def _open() -> None:
     g.started_at, g.status, g.outcome = time.perf_counter(), None, _OK
-    logs.request_id.set(_request_id())
+    logs.request_id.set(request_id_of(request.headers.get("X-Request-Id", "")))
     if request.blueprint != "auth_request":  # nginx asks there on behalf of requests whose bodies it keeps
         _check_body()
 
 
-def _request_id() -> str:
-    """Return the id that a proxy gave the request, or a new one."""
-    given = request.headers.get("X-Request-Id", "")
+def request_id_of(given: str) -> str:
+    """Return the id that a proxy has given a request, if it is one, or a new one."""
     return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
 
 
@@ -75,7 +74,7 @@ def _check_body() -> None:
 
 
 def _close(response: Response) -> Response:
-    response.headers.update(_HEADERS)
+    response.headers.update(HEADERS)
     if response.status_code == 204:
         response.headers.pop("Content-Type", None)
     response.headers["X-Request-Id"] = logs.request_id.get() or ""

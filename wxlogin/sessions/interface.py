@@ -22,9 +22,8 @@ from wxlogin.sessions.transport import COOKIE_NAME, find_session_id
 
 logger = logging.getLogger(__name__)
 
-TOUCH_SECONDS = 60
-
-_CARRIERS = ("Cookie", "Authorization", COOKIE_NAME)
+CARRIERS = ("Cookie", "Authorization", COOKIE_NAME)
+"""The headers that an answer depends on, once somebody has looked for a session."""
 
 
 class Session(SessionMixin):
@@ -143,12 +142,8 @@ class Session(SessionMixin):
 
     def touch(self) -> None:
         """Move the idle clock if it is due; what has ended meanwhile stays ended, and no harm comes of failing."""
-        if self._stored and self._store.now() - self._stored.record.last_seen_at >= TOUCH_SECONDS:
-            record = dataclasses.replace(self._stored.record, last_seen_at=self._store.now())
-            try:
-                self._store.replace(self._stored, record)
-            except StoreUnavailable:
-                logger.warning("a session's idle clock was not moved")
+        if self._stored:
+            self._store.touch(self._stored)
 
     def clear(self) -> None:
         """Log out, as ``session.clear()`` does elsewhere in Flask."""
@@ -193,7 +188,7 @@ class SessionInterface(ServerSideSessionInterface):  # type: ignore[misc]  # Fla
         """Write what changed, and set or clear the cookie."""
         session.touch()
         if session.accessed:
-            response.vary.update(_CARRIERS)
+            response.vary.update(CARRIERS)
         if session.is_started and session.session_id:
             self._set_cookie(app, response, session.session_id.text, self._store.lifetimes.longest)
         elif session.is_ended:

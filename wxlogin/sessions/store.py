@@ -25,7 +25,7 @@ from redis.cluster import RedisCluster
 from redis.exceptions import RedisClusterException
 
 from wxlogin import events
-from wxlogin.redis_guard import Client, RedisGuard, Script
+from wxlogin.redis_guard import Client, RedisGuard, Script, StoreUnavailable
 from wxlogin.seal import BrokenSeal, Seal
 from wxlogin.sessions.record import SessionRecord, UnreadableRecord
 from wxlogin.sessions.session_id import HANDLE_LENGTH, SessionId, is_handle, key_of
@@ -38,6 +38,7 @@ _MADE_BYTES = 6
 _HEAD_BYTES = _EXPIRY.size + _MADE_BYTES
 
 RETIRED_SECONDS = 300  # as long as a code lives
+TOUCH_SECONDS = 60
 
 # What every script begins with: what is not a hash is not ours.
 _KIND = """
@@ -284,6 +285,15 @@ class SessionStore:
             return False
         value = self._seal_record(session_id, record, _made_in(stored.value))
         return bool(self._eval(_REPLACE, session_id.key, session_id.field, stored.value, value))
+
+    def touch(self, stored: StoredSession) -> None:
+        """Move the idle clock if it is due; what has ended meanwhile stays ended, and no harm comes of failing."""
+        now = self.now()
+        if now - stored.record.last_seen_at >= TOUCH_SECONDS:
+            try:
+                self.replace(stored, dataclasses.replace(stored.record, last_seen_at=now))
+            except StoreUnavailable:
+                logger.warning("a session's idle clock was not moved")
 
     def renew(self, stored: StoredSession) -> StoredSession:
         """Move a session to a new id, both clocks running on, or raise `NotLoggedIn` if it has ended since."""
