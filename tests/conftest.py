@@ -138,6 +138,7 @@ def environment(*, redis_url: str, wechat_api_url: str) -> dict[str, str]:
         "WXLOGIN_REDIS_URL": redis_url,
         "WXLOGIN_WECHAT_API_URL": wechat_api_url,
         "WXLOGIN_LOG_LEVEL": "DEBUG",
+        "WXLOGIN_NEAR_CACHE_SECONDS": "0",  # tests of what workers remember say so
         **dict.fromkeys(LIMITS, "none"),
     }
 

@@ -104,6 +104,7 @@ class Metrics:
             "redis_call_seconds", "How long those took, a repetition included.", buckets=_REDIS_BUCKETS
         )
         self._fuses = self._gauge("redis_fuse_blown", "Fuses of silent Redis servers, in all workers.")
+        self._near_caches = self._gauge("near_cache_open", "Workers that answer checks from memory.")
         self._tokens = self._counter("access_token_refreshes", "Tokens asked for.", "appid", "outcome")
         self._token_made = self._gauge(
             "access_token_refreshed_timestamp_seconds", "When the last one was had.", "appid", mode="max"
@@ -172,6 +173,10 @@ class Metrics:
     def fuse_changed(self, is_blown: bool) -> None:
         """Take in that one of this process's fuses blew or mended."""
         self._fuses[()].inc(1 if is_blown else -1)
+
+    def near_cache_changed(self, is_open: bool) -> None:
+        """Take in that this process's near cache is in use from now on, or isn't."""
+        self._near_caches[()].set(is_open)
 
     def token_refreshed(self, appid: str, lives_seconds: float) -> None:
         """Take in that WeChat gave an app an access_token just now."""

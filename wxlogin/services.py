@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import time
 from collections.abc import Callable, Mapping
 
 from flask import Flask
+from redis import Redis
 
 from wxlogin import metrics_folder
 from wxlogin.access_tokens import AccessTokens
@@ -18,10 +20,12 @@ from wxlogin.exchanges import Exchanges, RedisClock
 from wxlogin.health import StoreHealth
 from wxlogin.metrics import Metrics
 from wxlogin.rate_limits import Allowance, RateLimits
-from wxlogin.redis_clients import Client, ConnectionOptions, connect, parse_url
+from wxlogin.redis_clients import Client, ConnectionOptions, RedisAddress, connect, parse_url
 from wxlogin.redis_guard import RedisGuard
 from wxlogin.seal import Seal
 from wxlogin.sessions.checks import SessionChecks
+from wxlogin.sessions.invalidations import Invalidations
+from wxlogin.sessions.near_cache import NearCache
 from wxlogin.sessions.record import User
 from wxlogin.sessions.session_id import hash_of
 from wxlogin.sessions.store import Lifetimes, SessionStore
@@ -30,7 +34,13 @@ from wxlogin.wechat.api import Timeouts, WeChatApi
 from wxlogin.wechat.bulkhead import Bulkhead
 from wxlogin.wechat.client import WeChatClient
 
+logger = logging.getLogger(__name__)
+
 _EXTENSION = "wxlogin"
+_NO_NEAR_CACHE = {
+    "cluster": "each of a Cluster's servers tells of its own changes only",
+    "memory": "they are in this process",
+}
 _WECHAT_CONNECTIONS = 32
 _STORE_SECONDS = 2.0  # more than is spent on Redis by whoever waits for WeChat
 
@@ -72,11 +82,12 @@ class Services:
             on_fuse=metrics.fuse_changed,
         )
         seal, is_cluster = Seal(settings.secret_keys), address.topology == "cluster"
-        sessions = _sessions(redis, seal, settings=settings, metrics=metrics, clock=clock)
+        cache = _near_cache(settings, address, clock=clock)
+        sessions = _sessions(redis, seal, cache, settings=settings, metrics=metrics, clock=clock)
         return cls(
             settings=settings,
             sessions=sessions,
-            checks=SessionChecks(sessions),
+            checks=SessionChecks(sessions, cache, _invalidations(cache, settings, address, metrics)),
             health=StoreHealth(redis, is_cluster=is_cluster),
             access_tokens=_access_tokens(redis, seal, settings=settings, metrics=metrics),
             exchanges=Exchanges(
@@ -120,8 +131,34 @@ class Services:
         app.extensions[_EXTENSION] = self
 
 
+def _near_cache(settings: Settings, address: RedisAddress, *, clock: Callable[[], float]) -> NearCache | None:
+    if not settings.near_cache_seconds:
+        return None
+    if reason := _NO_NEAR_CACHE.get(address.topology):
+        logger.info("sessions are looked up in Redis each time: %s", reason)
+        return None
+    return NearCache(seconds=settings.near_cache_seconds, clock=clock)
+
+
+def _invalidations(
+    cache: NearCache | None, settings: Settings, address: RedisAddress, metrics: Metrics
+) -> Invalidations | None:
+    def connect_anew() -> Redis:
+        client = connect(address, connection_options(settings))
+        assert isinstance(client, Redis)
+        return client
+
+    return Invalidations(connect_anew, cache, on_change=metrics.near_cache_changed) if cache else None
+
+
 def _sessions(
-    redis: RedisGuard, seal: Seal, *, settings: Settings, metrics: Metrics, clock: Callable[[], float]
+    redis: RedisGuard,
+    seal: Seal,
+    cache: NearCache | None,
+    *,
+    settings: Settings,
+    metrics: Metrics,
+    clock: Callable[[], float],
 ) -> SessionStore:
     return SessionStore(
         redis,
@@ -131,6 +168,7 @@ def _sessions(
         clock=clock,
         on_created=metrics.session_created,
         on_ended=metrics.sessions_ended,
+        **({"on_changed": cache.forget} if cache else {}),
     )
 
 

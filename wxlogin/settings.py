@@ -202,6 +202,7 @@ class Settings:
     login_replay_seconds: int = _setting(
         _number(10, least=0, most=300), "whole seconds, 0 to 300; 0 switches it off"
     )
+    near_cache_seconds: float = _setting(_seconds(2.0, least=0), "seconds, 0 to 60; 0 switches it off")
     threads: int = _setting(_number(8, least=1), "a whole number, 1 or more")
     watermark_max_age_seconds: int = _setting(_number(0, least=0), "whole seconds, 0 for any age")
     expose_openid: bool = _setting(_flag(default=False), "true or false")

@@ -25,6 +25,7 @@ CERTIFICATE_DAYS = 365
 # docs/operations.md says what each is for, and a test that both say the same.
 SERVICE_COMMANDS = (
     "+eval +incrby +pttl +expire +get +hget +hgetall +hset +hdel +type +del +time +expireat +exists +set +info"
+    " +ping +client|tracking"
 )
 CLUSTER_COMMANDS = "+command +cluster|slots +asking"
 REPLICA_COMMANDS = "+psync +replconf +ping"

@@ -17,7 +17,6 @@ from tests.drivers import Answer, MiniProgram, Sandbox, Send, in_process
 from tests.fault_proxy import FaultProxy, fault_proxy
 from tests.servers import RedisServer, redis_server, wait_until
 from wxlogin.app import create_app
-from wxlogin.redis_guard import RedisGuard
 from wxlogin.services import Services
 from wxlogin.settings import Settings
 
@@ -54,20 +53,28 @@ def careful(send: Send) -> Send:
 NewService = Callable[[str], Send]
 
 
-@pytest.fixture
-def new_service(settings: Settings) -> Iterator[NewService]:
+@pytest.fixture(params=[0.0, 2.0], ids=["asks Redis each time", "remembers"])
+def new_service(request: pytest.FixtureRequest, settings: Settings) -> Iterator[NewService]:
     """Start a service for a Redis at some address, as one more process would; return how to send it requests."""
-    guards: list[RedisGuard] = []
+    started: list[Services] = []
 
     def start(redis_url: str) -> Send:
-        services = Services.build(dataclasses.replace(settings, redis_url=redis_url))
-        guards.append(services.sessions._redis)
-        return careful(in_process(create_app(services)))
+        chosen = dataclasses.replace(settings, redis_url=redis_url, near_cache_seconds=request.param)
+        started.append(Services.build(chosen))
+        return careful(in_process(create_app(started[-1])))
 
     yield start
-    for guard in guards:
-        if guard._client:
-            guard._client.close()
+    for services in started:
+        stop(services)
+
+
+def stop(services: Services) -> None:
+    """Close what a process would close by ending."""
+    if services.checks._invalidations:
+        services.checks._invalidations.stop()
+    client = services.sessions._redis._client
+    if client:
+        client.close()
 
 
 @dataclasses.dataclass

@@ -83,17 +83,14 @@ def test_the_length_of_a_body_that_nginx_kept_does_not_matter(mini_program: Mini
     assert send("GET", "/auth", headers=headers).status == 204
 
 
-def test_the_answer_is_for_one_request_and_depends_on_what_can_carry_a_session(mini_program: MiniProgram) -> None:
+def test_the_answer_says_who_it_is_and_no_more(mini_program: MiniProgram) -> None:
     mini_program.log_in()
 
     headers = mini_program.get("/auth").headers
 
     assert dict(headers) == {
         **identity(headers),
-        "Vary": "Cookie, Authorization, sessionid",
         "Cache-Control": "no-store",
-        "Referrer-Policy": "no-referrer",
-        "X-Content-Type-Options": "nosniff",
         "X-Request-Id": headers["X-Request-Id"],
     }
 

@@ -10,7 +10,6 @@ from flask import Blueprint, Response, current_app, request
 
 from wxlogin.auth import decide
 from wxlogin.services import Services
-from wxlogin.sessions.interface import CARRIERS
 from wxlogin.sessions.record import User
 
 PATH = "/auth"
@@ -27,10 +26,5 @@ def check() -> Response:
 
 def identity_headers(user: User) -> dict[str, str]:
     """Return the headers that WeChat Cloud Run sets, so that a back end written for it runs unchanged."""
-    headers = {
-        "X-WX-OPENID": user.openid,
-        "X-WX-APPID": user.appid,
-        "X-WX-SOURCE": "wx_client",
-        "Vary": ", ".join(CARRIERS),
-    }
+    headers = {"X-WX-OPENID": user.openid, "X-WX-APPID": user.appid, "X-WX-SOURCE": "wx_client"}
     return {**headers, "X-WX-UNIONID": user.unionid} if user.unionid else headers

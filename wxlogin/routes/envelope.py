@@ -20,11 +20,8 @@ logger = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
-HEADERS = {
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
+NOT_STORED = {"Cache-Control": "no-store"}
+_ABOUT_BODIES = {"Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"}
 _LOGINS = frozenset({"login", "legacy"})
 _ROUTINE = frozenset({"operations", "auth_request", "openapi"})
 
@@ -74,9 +71,11 @@ def _check_body() -> None:
 
 
 def _close(response: Response) -> Response:
-    response.headers.update(HEADERS)
+    response.headers.update(NOT_STORED)
     if response.status_code == 204:
         response.headers.pop("Content-Type", None)
+    else:
+        response.headers.update(_ABOUT_BODIES)
     response.headers["X-Request-Id"] = logs.request_id.get() or ""
     g.status = response.status_code
     return response

@@ -46,7 +46,7 @@ class Gate:
         finally:
             logs.request_id.set(None)
             logs.user_hash.set(None)
-        headers = {**auth_request.identity_headers(user), **envelope.HEADERS, "X-Request-Id": request_id}
+        headers = {**auth_request.identity_headers(user), **envelope.NOT_STORED, "X-Request-Id": request_id}
         start_response("204 NO CONTENT", [*headers.items()])
         self._count(time.perf_counter() - started_at)
         return ()

@@ -22,8 +22,7 @@ from wxlogin.sessions.transport import COOKIE_NAME, find_session_id
 
 logger = logging.getLogger(__name__)
 
-CARRIERS = ("Cookie", "Authorization", COOKIE_NAME)
-"""The headers that an answer depends on, once somebody has looked for a session."""
+_CARRIERS = ("Cookie", "Authorization", COOKIE_NAME)
 
 
 class Session(SessionMixin):
@@ -188,7 +187,7 @@ class SessionInterface(ServerSideSessionInterface):  # type: ignore[misc]  # Fla
         """Write what changed, and set or clear the cookie."""
         session.touch()
         if session.accessed:
-            response.vary.update(CARRIERS)
+            response.vary.update(_CARRIERS)
         if session.is_started and session.session_id:
             self._set_cookie(app, response, session.session_id.text, self._store.lifetimes.longest)
         elif session.is_ended:

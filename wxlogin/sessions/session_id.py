@@ -66,6 +66,11 @@ def key_of(user_hash: str) -> str:
     return f"wxlogin:user:{user_hash}"
 
 
+def user_hash_in(key: str) -> str:
+    """Return what `key_of` made the key of."""
+    return key.removeprefix(key_of(""))
+
+
 def hash_of(user: User) -> str:
     """Return the part of a session id, and of a Redis key, that stands for ``user``.
 

@@ -28,7 +28,7 @@ from wxlogin import events
 from wxlogin.redis_guard import Client, RedisGuard, Script, StoreUnavailable
 from wxlogin.seal import BrokenSeal, Seal
 from wxlogin.sessions.record import SessionRecord, UnreadableRecord
-from wxlogin.sessions.session_id import HANDLE_LENGTH, SessionId, is_handle, key_of
+from wxlogin.sessions.session_id import HANDLE_LENGTH, SessionId, is_handle, key_of, user_hash_in
 
 logger = logging.getLogger(__name__)
 
@@ -209,7 +209,8 @@ class SessionStore:
 
     ``most_per_user`` is how many sessions a user may have, 0 for any number: a login ends the oldest of more.
     ``on_created`` is told of each session that begins, ``on_ended`` of what ended some, and how many; what is done
-    again because the first answer was lost, as the second answer has it.
+    again because the first answer was lost, as the second answer has it. ``on_changed`` is told whose sessions
+    have changed, or may have, by the hashes of the users.
     """
 
     def __init__(
@@ -222,7 +223,9 @@ class SessionStore:
         clock: Callable[[], float] = time.time,
         on_created: Callable[[], object] = lambda: None,
         on_ended: Callable[[EndCause, int], object] = lambda _cause, _count: None,
+        on_changed: Callable[[Iterable[str]], object] = lambda _user_hashes: None,
     ) -> None:
+        self._on_changed = on_changed
         self._on_created = on_created
         self._on_ended = on_ended
         self._redis = redis
@@ -246,7 +249,10 @@ class SessionStore:
         made = int(self._clock() * 1000).to_bytes(_MADE_BYTES, "big")
         stored = StoredSession(session_id, record, self._seal_record(session_id, record, made))
         steps, more = [*self._creation(stored, replaced)], [along(session_id.text)] if along else []
-        answers = self._redis.call(lambda client: _run(client, steps, more), key=session_id.key, repeatable=True)
+        with self._changing(*(key for _, key, *_ in steps)):
+            answers = self._redis.call(
+                lambda client: _run(client, steps, more), key=session_id.key, repeatable=True
+            )
         self._tell_creation(session_id.user_hash, answers, replaced)
         return stored
 
@@ -294,6 +300,11 @@ class SessionStore:
                 self.replace(stored, dataclasses.replace(stored.record, last_seen_at=now))
             except StoreUnavailable:
                 logger.warning("a session's idle clock was not moved")
+
+    def seconds_of_rest(self, stored: StoredSession) -> float:
+        """Return how soon something about the session changes by itself: its idle clock is due, or it ends."""
+        until = min(stored.record.last_seen_at + TOUCH_SECONDS, self._expiry_of(stored.record, stored.value))
+        return until - self._clock()
 
     def renew(self, stored: StoredSession) -> StoredSession:
         """Move a session to a new id, both clocks running on, or raise `NotLoggedIn` if it has ended since."""
@@ -360,7 +371,18 @@ class SessionStore:
 
     def _eval(self, script: str, key: str, *arguments: str | bytes, repeatable: bool = True) -> Any:
         step: Step = (script, key, *arguments)
-        return self._redis.call(lambda client: client.eval(*_script(client, step)), key=key, repeatable=repeatable)
+        with self._changing(key):
+            return self._redis.call(
+                lambda client: client.eval(*_script(client, step)), key=key, repeatable=repeatable
+            )
+
+    @contextlib.contextmanager
+    def _changing(self, *keys: str) -> Iterator[None]:
+        """Tell of the change when it is made; and when nobody knows whether it was made."""
+        try:
+            yield
+        finally:
+            self._on_changed(user_hash_in(key) for key in keys)
 
     def _readable(self, key: str, values: Iterable[tuple[bytes, bytes]]) -> Iterator[ListedSession]:
         for field, value in values:

@@ -28,6 +28,9 @@ def find_session_id(environ: Mapping[str, object]) -> SessionId | None:
     The first carrier that holds a plausible id decides. Two different ones in it are none: one of them is not
     the user's.
     """
+    bare = SessionId.parse(str(environ.get("HTTP_SESSIONID", "")))
+    if bare:  # as most send it: there is nothing to take off
+        return bare
     for carrier in _CARRIERS:
         found = _ids_in(_value_of(carrier, environ))
         if found:
