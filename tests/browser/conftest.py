@@ -42,6 +42,7 @@ def open_page(browser: Browser, the_dev: Dev, complaints: list[str]) -> Iterator
 
     def open_it(address: str = the_dev.simulator, **how: Any) -> Simulator:
         usual: dict[str, Any] = {"locale": "en-US", "viewport": {"width": 1280, "height": 800}}
+        usual["reduced_motion"] = "reduce"  # nothing to wait for
         context = browser.new_context(**usual | how)
         contexts.append(context)
         page = context.new_page()

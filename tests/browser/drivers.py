@@ -32,6 +32,26 @@ MESSAGES_OF_A_LOGIN = 12
 Arrow = tuple[str, str, str]
 """Who tells whom, and what the arrow says."""
 
+LOGIN: list[Arrow] = [
+    ("miniprogram", "wechat", "wx.login()"),
+    ("wechat", "miniprogram", "code"),
+    ("miniprogram", "service", "POST /login"),
+    ("service", "redis", "EVAL wxlogin:code:…"),
+    ("service", "wechat", "GET /sns/jscode2session"),
+    ("wechat", "service", "ok"),
+    ("service", "redis", "EVAL wxlogin:user:…"),
+    ("service", "redis", "EVAL wxlogin:code:…"),
+    ("service", "miniprogram", "200 Set-Cookie"),
+]
+
+
+def without_answers_of_redis(arrows: Sequence[Arrow]) -> list[Arrow]:
+    return [arrow for arrow in arrows if arrow[0] != "redis"]
+
+
+def without_redis(arrows: Sequence[Arrow]) -> list[Arrow]:
+    return [arrow for arrow in arrows if "redis" not in arrow]
+
 
 def chromium(playwright: Playwright) -> Browser:
     """Start Debian's Chromium."""
@@ -58,6 +78,11 @@ class Dev:
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
+    def tell(self, message: object) -> None:
+        """Tell the pages of a message, as the service tells of Redis."""
+        address = f"{self.addresses['sandbox']}/simulator/messages"
+        requests.post(address, json={"messages": [message]}, timeout=PATIENCE_SECONDS).raise_for_status()
+
     def exchange(self, js_code: str) -> Any:
         """Ask as the service does, and return the answer."""
         query = {"appid": "wx4f4bc4dec97d474b", "secret": "sandbox-secret", "js_code": js_code}
@@ -80,9 +105,9 @@ def dev(folder: Path, **settings: str) -> Iterator[Dev]:
 
 
 @contextlib.contextmanager
-def sandbox_alone(folder: Path, *, service: str) -> Iterator[Dev]:
+def sandbox_alone(folder: Path, *, service: str, port: int | None = None) -> Iterator[Dev]:
     """Run `wxlogin sandbox` until the context ends."""
-    arguments = ("sandbox", "--port", str(free_port()), "--service", service)
+    arguments = ("sandbox", "--port", str(port or free_port()), "--service", service)
     with _wxlogin(*arguments, folder=folder, last_word="knows") as running:
         yield running
 
@@ -167,11 +192,26 @@ class Simulator:
         )
         return [(row[0], row[1], row[2]) for row in rows]
 
+    def message(self, sender: str, receiver: str, title: str) -> Locator:
+        """Return the first of those messages."""
+        row = self.page.locator(f"#messages .message[data-from={sender}][data-to={receiver}]")
+        exactly = re.compile(f"^{re.escape(title)}$")
+        return row.filter(has=self.page.locator(".title", has_text=exactly)).first
+
     def see(self, *arrows: Arrow) -> None:
         """Wait until these are drawn: reports of Redis come a little later than what the page itself does."""
-        for sender, receiver, title in arrows:
-            row = self.page.locator(f"#messages .message[data-from={sender}][data-to={receiver}]")
-            expect(row.filter(has_text=title).first).to_be_attached(timeout=PATIENCE_SECONDS * 1000)
+        for arrow in arrows:
+            expect(self.message(*arrow)).to_be_attached(timeout=PATIENCE_SECONDS * 1000)
+
+    def told(self, *parties: str) -> list[str]:
+        """Return all that these tell or are told, what is not opened included."""
+        rows = (f".message[data-{way}={party}]" for party in parties for way in ("from", "to"))
+        return self.page.locator(", ".join(rows)).all_text_contents()
+
+    @property
+    def openid(self) -> str:
+        """Who uses the phone: WeChat on it knows."""
+        return str(self.page.evaluate("localStorage.getItem('simulator:openid')"))
 
     def arrows_after(self, action: str, *last: Arrow) -> list[Arrow]:
         """Press a button on an empty diagram, and return what it draws; `last` has to be there by then."""

@@ -8,31 +8,39 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
-from tests.browser.drivers import MESSAGES_OF_A_LOGIN, Dev, Simulator, chromium, dev
+from tests.browser.drivers import Dev, Simulator, chromium, dev
+from tests.conftest import LIMITS
 from tests.servers import PROJECT
 
-MESSAGES_OF_LIMITS = 4
-PICTURES = {"en-US": "simulator.png", "zh-CN": "simulator.zh-CN.png"}
+FOLDER = PROJECT / "docs/images"
+# So high that all of the phone is in it, and a whole login with what WeChat answered.
+PICTURES = {"en-US": ("simulator.png", 1170), "zh-CN": ("simulator.zh-CN.png", 1075)}
+WITHOUT_LIMITS = dict.fromkeys(LIMITS, "none")  # which ask Redis, and have nothing to do with logging in
 
 
 def main() -> None:
     """Write the pictures into docs/images/."""
-    with tempfile.TemporaryDirectory() as folder, dev(Path(folder)) as running, sync_playwright() as playwright:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        dev(Path(folder), **WITHOUT_LIMITS) as running,
+        sync_playwright() as playwright,
+    ):
         browser = chromium(playwright)
-        for locale, name in PICTURES.items():
-            take(browser, running, locale=locale, path=PROJECT / "docs/images" / name)
+        for locale, (name, height) in PICTURES.items():
+            take(browser, running, locale=locale, height=height, path=FOLDER / name)
         browser.close()
 
 
-def take(browser: Browser, running: Dev, *, locale: str, path: Path) -> None:
+def take(browser: Browser, running: Dev, *, locale: str, height: int, path: Path) -> None:
     """Log in, open the message with the session_key, and take a picture."""
-    page = browser.new_page(locale=locale, viewport={"width": 1280, "height": 1100}, device_scale_factor=1.5)
+    window: ViewportSize = {"width": 1280, "height": height}
+    page = browser.new_page(locale=locale, viewport=window, device_scale_factor=1.4)
     page.goto(running.simulator)
-    Simulator(page).log_in(messages=MESSAGES_OF_A_LOGIN + MESSAGES_OF_LIMITS)
+    Simulator(page).log_in()
     page.locator(".message.stays[data-from=wechat] summary").click()
-    page.locator("#messages").evaluate("list => { list.scrollTop = 0; scrollTo(0, 0) }")
+    page.locator("#messages").evaluate("list => { list.scrollTop = 0 }")
     page.mouse.move(0, 0)
     page.screenshot(path=path, animations="disabled")
     page.close()

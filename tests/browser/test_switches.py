@@ -2,34 +2,57 @@
 
 from __future__ import annotations
 
+import itertools
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Open
 from tests.browser.drivers import Dev, Simulator, dev, sandbox_alone
 from tests.conftest import LIMITS
-from tests.servers import free_port, wait_until
+from tests.servers import PATIENCE_SECONDS, free_port, wait_until
+
+FORMS = ("lowerCase", "array", "joined")
+ALL_COMBINATIONS = [each for count in range(4) for each in itertools.combinations(FORMS, count)]
 
 
-@pytest.mark.parametrize(
-    "switches",
-    [
-        ("lowerCase",),
-        ("array",),
-        ("joined",),
-        ("lowerCase", "array"),
-        ("lowerCase", "joined"),
-        ("array", "joined"),
-        ("lowerCase", "array", "joined"),
-    ],
-)
+@pytest.mark.parametrize("switches", ALL_COMBINATIONS)
 def test_however_the_cookie_reaches_it_it_logs_in(simulator: Simulator, switches: tuple[str, ...]) -> None:
+    listen_to_the_network(simulator.page)
     simulator.turn(*switches)
 
     assert "Logged in" in simulator.press("logIn")
     assert '"appid"' in simulator.press("whoAmI")
+
+    header = simulator.page.evaluate("received[0].header")
+    cookie = header["set-cookie" if "lowerCase" in switches else "Set-Cookie"]
+    assert len([name for name in header if name.lower() == "set-cookie"]) == 1
+    assert isinstance(cookie, list) == ("array" in switches)
+    assert ("xsessionid=" in str(cookie)) == ("joined" in switches)
+
+
+def listen_to_the_network(page: Page) -> None:
+    """Have the page remember in `received` what requests of the mini-program are answered."""
+
+    def answer_with_more(route: Route) -> None:
+        original = route.fetch()
+        route.fulfill(response=original, body=original.text() + REMEMBER)
+
+    page.route("**/simulator/wxlogin.js", answer_with_more)
+    page.reload()
+
+
+REMEMBER = """
+const create = module.exports.createWxLogin
+window.received = []
+module.exports.createWxLogin = (options) => create({ ...options, wx: { ...options.wx, request(given) {
+  const success = (answer) => { received.push(answer); given.success(answer) }
+  return options.wx.request({ ...given, success })
+} } })
+"""
 
 
 @pytest.mark.parametrize("others", [(), ("lowerCase", "array", "joined")])
@@ -53,14 +76,26 @@ def test_the_cure_works(open_page: Open, tmp_path: Path) -> None:
         simulator.page.close()
 
 
-def test_a_slow_network_takes_its_time_and_its_buttons_wait(simulator: Simulator) -> None:
+def test_a_slow_network_takes_a_second_each_way_and_the_buttons_wait(simulator: Simulator) -> None:
+    clock = simulator.page.clock
+    clock.install()
+    simulator.page.reload()
     simulator.turn("slow")
+    clock.pause_at(datetime.now(UTC) + timedelta(minutes=1))
 
     simulator.button("logIn").click()
 
+    simulator.see(("wechat", "miniprogram", "code"))
+    clock.run_for(999)
+    with simulator.page.expect_request("**/simulator/request"):
+        clock.run_for(1)
+    simulator.see(("service", "miniprogram", "200 Set-Cookie"))
+    clock.run_for(999)
     expect(simulator.page.locator("#result")).to_have_text("Working…")
-    expect(simulator.button("whoAmI")).to_have_attribute("aria-disabled", "true")
+    for button in simulator.page.locator("[data-action]").all():
+        expect(button).to_have_attribute("aria-disabled", "true")
     simulator.button("whoAmI").dispatch_event("click")  # of which nothing comes
+    clock.resume()
     simulator.wait()
     assert "Logged in" in simulator.result
     assert ("miniprogram", "service", "GET /session") not in simulator.arrows
@@ -83,6 +118,7 @@ def test_wechats_trouble_is_told_and_over_with_the_switch(
     simulator.turn(switch)
     # Not at once: Retry-After says when, and the client heeds it.
     wait_until(lambda: "Logged in" in simulator.press("logIn"), what="a login works again")
+    assert simulator.state == "Holds a session"
 
 
 def test_a_switch_that_is_turned_twice_at_once_is_off(simulator: Simulator, the_dev: Dev) -> None:
@@ -128,6 +164,34 @@ def test_a_session_that_is_over_is_renewed_and_the_user_notices_nothing(logged_i
     ]
 
 
+def test_user_data_from_before_a_login_has_to_be_asked_for_again(logged_in: Simulator) -> None:
+    logged_in.turn("expired")
+    said = logged_in.press("decryptUserInfo")
+    logged_in.turn("expired")
+
+    again = logged_in.press("decryptUserInfo")
+
+    assert "session_key_stale" in said
+    assert "press the button once more" in said
+    assert '"nickName"' in again
+
+
+def test_a_switch_that_the_sandbox_does_not_hear_of_stays_as_it_was(
+    simulator: Simulator, the_dev: Dev, complaints: list[str]
+) -> None:
+    simulator.page.route("**/_sandbox/faults", lambda route: route.abort(), times=1)
+
+    simulator.turn("busy")
+
+    expect(simulator.switch("busy")).not_to_be_checked()
+    assert "It failed" in simulator.result
+    assert [each for each in complaints if "net::ERR_FAILED" not in each] == []
+    complaints.clear()
+    simulator.turn("codeUsed")
+    assert the_dev.exchange("junk")["errcode"] == 40163
+    simulator.turn("codeUsed")
+
+
 def test_the_services_limit_is_told(open_page: Open, tmp_path: Path) -> None:
     limits = {**dict.fromkeys(LIMITS, "none"), "WXLOGIN_LOGIN_LIMIT_PER_ADDRESS": "1/hour"}
     with dev(tmp_path, **limits) as strict:
@@ -137,6 +201,8 @@ def test_the_services_limit_is_told(open_page: Open, tmp_path: Path) -> None:
         said = simulator.press("logIn")
 
         assert "rate_limited" in said
+        assert "takes no more logins" in said
+        simulator.see(("service", "miniprogram", "429 rate_limited"))
         simulator.page.close()
 
 
@@ -168,10 +234,19 @@ def test_a_service_that_tells_nothing_of_redis_is_drawn_without(
         simulator.page.close()
 
 
-def test_a_page_whose_sandbox_stops_says_so(open_page: Open, tmp_path: Path, complaints: list[str]) -> None:
-    with dev(tmp_path) as short:
-        simulator = open_page(short.simulator)
+def test_a_page_whose_sandbox_stops_says_so_until_it_is_back(
+    open_page: Open, the_dev: Dev, tmp_path: Path, complaints: list[str]
+) -> None:
+    where: dict[str, Any] = {"service": the_dev.addresses["service"], "port": free_port()}
+    with sandbox_alone(tmp_path, **where) as alone:
+        simulator = open_page(alone.simulator)
     hint = simulator.page.locator("#hint")
-
     expect(hint).to_contain_text("can't be reached")
+
+    said = simulator.press("logIn")
+
+    assert "It failed: wx_login_failed" in said
+    with sandbox_alone(tmp_path, **where):
+        expect(hint).to_contain_text("Press “Log in”", timeout=PATIENCE_SECONDS * 1000)
+        simulator.page.close()
     complaints[:] = [each for each in complaints if "net::ERR" not in each]

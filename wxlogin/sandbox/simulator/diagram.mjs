@@ -28,6 +28,11 @@ function shortened(title) {
   return title.replace(/(wxlogin:(?:limit:\w+|\w+):).*/, "$1…");
 }
 
+/** Text that is broken after a colon, where it has to be, rather than within a word. */
+function breakable(text) {
+  return text.split(/(?<=:)/).flatMap((part) => [part, make("wbr", {})]).slice(0, -1);
+}
+
 export class Diagram {
   constructor(list, words) {
     this.list = list;
@@ -96,7 +101,7 @@ export class Diagram {
   #arrow(message) {
     const [from, to] = [PARTIES.indexOf(message.from), PARTIES.indexOf(message.to)];
     const arrow = make("span", { class: `arrow ${from < to ? "right" : "left"}` },
-      make("span", { class: "title" }, shortened(message.title)), this.#gloss(message), this.#mark(message));
+      make("span", { class: "title" }, ...breakable(shortened(message.title))), this.#gloss(message), this.#mark(message));
     const [first, last] = [Math.min(from, to), Math.max(from, to)];
     arrow.style.setProperty("grid-column", `${first + 1} / ${last + 2}`);
     arrow.style.setProperty("--columns", last - first + 1);

@@ -70,7 +70,7 @@ class Page {
       box.checked = false; // a browser may remember it
       box.addEventListener("change", () => this.turn(box));
     }
-    for (const button of all("[data-language]")) button.addEventListener("click", () => this.speak(button.dataset.language));
+    for (const button of all("[data-language]")) button.addEventListener("click", () => this.choose(button.dataset.language));
     element("clear").addEventListener("click", () => this.diagram.clear());
     document.addEventListener("visibilitychange", () => this.listen());
     addEventListener("pagehide", () => this.phone.leave());
@@ -125,9 +125,13 @@ class Page {
       make("p", {}, error.message), ...(help ? [make("p", { class: "help" }, help)] : [])];
   }
 
+  choose(language) {
+    this.storage.setItem("language", language);
+    this.speak(language);
+  }
+
   speak(language) {
     this.language = language;
-    this.storage.setItem("language", language);
     document.documentElement.lang = language;
     document.title = `wxlogin ${this.words.title}`;
     for (const each of all("[data-word]")) each.textContent = this.words[each.dataset.word];

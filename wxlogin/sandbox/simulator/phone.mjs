@@ -59,10 +59,11 @@ export function createPhone({ service, storage }) {
     },
     /** Turn a switch; one turn has to be done before the next begins. */
     async turn(name, isOn) {
+      if (name === "busy" || name === "codeUsed") {
+        isArmed = true;
+        await arm({ ...switches, [name]: isOn });
+      }
       switches[name] = isOn;
-      if (name !== "busy" && name !== "codeUsed") return;
-      isArmed = true;
-      await arm(switches);
     },
     /** Undo what the switches did to the sandbox, as the page goes away. */
     leave() {

@@ -150,8 +150,8 @@ const CHINESE = {
 
 export const LANGUAGES = { en: ENGLISH, zh: CHINESE };
 
-/** Return the language to begin with: the one that was chosen here, or the browser's. */
+/** Return the language to begin with: the one that was chosen here, or the first of the browser's that there is. */
 export function firstLanguage(chosen, preferred) {
-  if (chosen in LANGUAGES) return chosen;
-  return preferred.some((each) => each.toLowerCase().startsWith("zh")) ? "zh" : "en";
+  const wanted = [chosen ?? "", ...preferred].map((each) => each.toLowerCase().split("-")[0]);
+  return wanted.find((each) => Object.hasOwn(LANGUAGES, each)) ?? "en";
 }
