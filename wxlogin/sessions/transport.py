@@ -16,6 +16,7 @@ COOKIE_NAME = "sessionid"
 # What a request can carry an id in, as WSGI spells it; an explicit header wins over a cookie.
 _CARRIERS = ("HTTP_SESSIONID", "HTTP_AUTHORIZATION", "HTTP_COOKIE")
 
+_NAME = f"{COOKIE_NAME}="
 _SEPARATORS = re.compile("[,;]")
 _BEARER = re.compile(r"bearer +", re.IGNORECASE)
 _AROUND = " \t\"'[]\\"  # what JSON puts around it, and around that if it is done twice
@@ -28,14 +29,20 @@ def find_session_id(environ: Mapping[str, object]) -> SessionId | None:
     The first carrier that holds a plausible id decides. Two different ones in it are none: one of them is not
     the user's.
     """
-    bare = SessionId.parse(str(environ.get("HTTP_SESSIONID", "")))
-    if bare:  # as most send it: there is nothing to take off
+    bare = SessionId.parse(_plain_value(environ).removeprefix(_NAME))
+    if bare:  # as most send it: there is nothing else to take off
         return bare
     for carrier in _CARRIERS:
         found = _ids_in(_value_of(carrier, environ))
         if found:
             return SessionId.parse(found.pop()) if len(found) == 1 else None
     return None
+
+
+def _plain_value(environ: Mapping[str, object]) -> str:
+    """Return what decides, if that takes no look at a scheme."""
+    cookie = "" if environ.get("HTTP_AUTHORIZATION") else environ.get("HTTP_COOKIE")
+    return str(environ.get("HTTP_SESSIONID") or cookie or "")
 
 
 def _value_of(carrier: str, environ: Mapping[str, object]) -> str:
