@@ -15,7 +15,7 @@ NO_TESTS = 5
 DEBIAN = $(shell [ "$$(id -u)" = 0 ] || echo sudo) sh -c 'apt-get update -qq && apt-get install -y -qq --no-install-recommends "$$0"'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test stack check format clean
+.PHONY: help run test bench stack check format clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ test: check $(VENV)/.servers $(CLIENT)/.package-lock.json  ## set up, then every
 	$(RUN_TESTS) -m alone $(PYTEST) || [ $$? = $(NO_TESTS) ]
 	$(VENV)/bin/coverage combine --quiet
 	$(VENV)/bin/coverage report
+
+bench: $(VENV)/.bench  ## measure how fast it is, beside others, which takes two idle cores and ten minutes
+	$(VENV)/bin/python -m bench.speed $(BENCH)
 
 stack: $(VENV)/.tests  ## test the Compose stack, which takes a Docker engine and two minutes
 	STACK_TESTS=1 $(VENV)/bin/pytest --quiet tests/compose $(PYTEST)
@@ -61,6 +64,12 @@ $(VENV)/.tests: setup.cfg constraints.txt | $(VENV)/bin/python
 	@echo "setting up in $(VENV), once"
 	@$(INSTALL) '.[dev,test]'
 	@touch $@ $(VENV)/.service
+
+$(VENV)/.bench: setup.cfg constraints.txt bench/contenders/express/package-lock.json $(VENV)/.tests $(VENV)/.servers
+	@$(INSTALL) '.[bench]'
+	@command -v wrk >/dev/null || $(DEBIAN) wrk
+	npm --prefix bench/contenders/express ci --silent --no-audit --no-fund
+	@touch $@
 
 $(VENV)/.servers: Makefile
 	@command -v redis-server >/dev/null || $(DEBIAN) redis-server
