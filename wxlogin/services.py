@@ -37,10 +37,6 @@ from wxlogin.wechat.client import WeChatClient
 logger = logging.getLogger(__name__)
 
 _EXTENSION = "wxlogin"
-_NO_NEAR_CACHE = {
-    "cluster": "each of a Cluster's servers tells of its own changes only",
-    "memory": "they are in this process",
-}
 _WECHAT_CONNECTIONS = 32
 _STORE_SECONDS = 2.0  # more than is spent on Redis by whoever waits for WeChat
 
@@ -132,10 +128,12 @@ class Services:
 
 
 def _near_cache(settings: Settings, address: RedisAddress, *, clock: Callable[[], float]) -> NearCache | None:
-    if not settings.near_cache_seconds:
+    if not settings.near_cache_seconds or address.topology == "memory":
         return None
-    if reason := _NO_NEAR_CACHE.get(address.topology):
-        logger.info("sessions are looked up in Redis each time: %s", reason)
+    if address.topology == "cluster":
+        logger.info(
+            "sessions are looked up in Redis each time: a Cluster's servers tell of their own changes only"
+        )
         return None
     return NearCache(seconds=settings.near_cache_seconds, clock=clock)
 

@@ -14,6 +14,7 @@ from typing import Any
 import requests
 from playwright.sync_api import Browser, Locator, Page, Playwright, expect
 
+from tests.sandbox.simulator.drivers import Arrow
 from tests.servers import PATIENCE_SECONDS, PROJECT, clean_environment, free_port, program
 
 # A browser in a container, as root, without a graphics card, that asks nobody but the page's own server.
@@ -28,21 +29,6 @@ _ARGUMENTS = [
 ]
 
 MESSAGES_OF_A_LOGIN = 12
-
-Arrow = tuple[str, str, str]
-"""Who tells whom, and what the arrow says."""
-
-LOGIN: list[Arrow] = [
-    ("miniprogram", "wechat", "wx.login()"),
-    ("wechat", "miniprogram", "code"),
-    ("miniprogram", "service", "POST /login"),
-    ("service", "redis", "EVAL wxlogin:code:…"),
-    ("service", "wechat", "GET /sns/jscode2session"),
-    ("wechat", "service", "ok"),
-    ("service", "redis", "EVAL wxlogin:user:…"),
-    ("service", "redis", "EVAL wxlogin:code:…"),
-    ("service", "miniprogram", "200 Set-Cookie"),
-]
 
 
 def without_answers_of_redis(arrows: Sequence[Arrow]) -> list[Arrow]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Open
-from tests.browser.drivers import LOGIN, Simulator, without_answers_of_redis, without_redis
+from tests.browser.drivers import Simulator, without_answers_of_redis, without_redis
+from tests.sandbox.simulator.drivers import LOGIN
 
 NEED_A_SESSION = ("whoAmI", "decryptUserInfo", "getPhoneNumber", "callBackend")
 

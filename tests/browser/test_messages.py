@@ -8,7 +8,8 @@ import time
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Open
-from tests.browser.drivers import LOGIN, MESSAGES_OF_A_LOGIN, Arrow, Dev, Simulator, without_answers_of_redis
+from tests.browser.drivers import MESSAGES_OF_A_LOGIN, Dev, Simulator, without_answers_of_redis
+from tests.sandbox.simulator.drivers import LOGIN, Arrow
 
 OPENID = "oOpenidOfTheSecretsTest"
 SESSION_KEY = "0123456789abcdefABCDEF=="

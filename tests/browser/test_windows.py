@@ -6,7 +6,8 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Open
-from tests.browser.drivers import LOGIN, MESSAGES_OF_A_LOGIN, Simulator
+from tests.browser.drivers import MESSAGES_OF_A_LOGIN, Simulator
+from tests.sandbox.simulator.drivers import LOGIN
 
 
 @pytest.mark.parametrize(("width", "height"), [(320, 568), (360, 640), (768, 1024), (1000, 800), (1920, 1080)])

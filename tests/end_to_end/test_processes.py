@@ -253,6 +253,8 @@ def test_a_worker_that_hangs_is_replaced(told: dict[str, str], tmp_path: Path) -
 # Files that go bad
 
 
+pytestmark = pytest.mark.alone  # with other tests beside them, Redis' 0.2 s are not enough for all that these ask
+
 APPS = {"wx4f4bc4dec97d474b": "sandbox-secret"}
 
 

@@ -17,7 +17,7 @@ def app(request: pytest.FixtureRequest, app: Flask) -> Flask:
     """Decide with the gate, and with the route behind it: what holds for one holds for the other."""
     if request.param == "route":
         gate: Any = app.wsgi_app
-        app.wsgi_app = gate.app  # type: ignore[method-assign]
+        app.wsgi_app = gate.app  # type: ignore[method-assign]  # as Flask's manual does
     return app
 
 

@@ -19,6 +19,21 @@ from wxlogin.sandbox.state import SandboxState
 
 NO_PROXY = {"http": ""}
 
+Arrow = tuple[str, str, str]
+"""Who tells whom, and what the arrow says."""
+
+LOGIN: list[Arrow] = [  # but for the answers of Redis
+    ("miniprogram", "wechat", "wx.login()"),
+    ("wechat", "miniprogram", "code"),
+    ("miniprogram", "service", "POST /login"),
+    ("service", "redis", "EVAL wxlogin:code:…"),
+    ("service", "wechat", "GET /sns/jscode2session"),
+    ("wechat", "service", "ok"),
+    ("service", "redis", "EVAL wxlogin:user:…"),
+    ("service", "redis", "EVAL wxlogin:code:…"),
+    ("service", "miniprogram", "200 Set-Cookie"),
+]
+
 
 class Simulator:
     """What the page sees."""

@@ -15,31 +15,20 @@ from flask import Flask, Response, redirect, request
 from tests.conftest import SECRET_KEY
 from tests.sandbox.drivers import SECRET
 from tests.sandbox.drivers import Sandbox as InProcess
-from tests.sandbox.simulator.drivers import Simulator, serving, simulator_of
+from tests.sandbox.simulator.drivers import LOGIN, Arrow, Simulator, serving, simulator_of
 from tests.servers import PROJECT, free_port
 from wxlogin.sandbox.simulator.messages import Messages
 from wxlogin.sandbox.simulator.routes import MEDIA_TYPES, PAGE, events
 
 PARTS = sorted(set(MEDIA_TYPES) - {PAGE})
-LOGIN = [
-    ("miniprogram", "wechat", "wx.login()"),
-    ("wechat", "miniprogram", "code"),
-    ("miniprogram", "service", "POST /login"),
-    ("service", "redis", "EVAL wxlogin:code:…"),
-    ("service", "wechat", "GET /sns/jscode2session"),
-    ("wechat", "service", "ok"),
-    ("service", "redis", "EVAL wxlogin:user:…"),
-    ("service", "redis", "EVAL wxlogin:code:…"),
-    ("service", "miniprogram", "200 Set-Cookie"),
-]
 
 
-def arrows(messages: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+def arrows(messages: list[dict[str, Any]]) -> list[Arrow]:
     """Return who tells whom what, the hashes in Redis's keys left out."""
     return [(each["from"], each["to"], re.sub(r"(wxlogin:\w+:).*", r"\1…", each["title"])) for each in messages]
 
 
-def has(wanted: list[tuple[str, str, str]]) -> Callable[[list[dict[str, Any]]], bool]:
+def has(wanted: list[Arrow]) -> Callable[[list[dict[str, Any]]], bool]:
     """Return what says whether all those arrows are there, and each question to Redis has its answer."""
 
     def is_complete(messages: list[dict[str, Any]]) -> bool:
