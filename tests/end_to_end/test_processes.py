@@ -43,6 +43,9 @@ from wxlogin.app import create_app
 from wxlogin.services import Services
 from wxlogin.settings import Settings
 
+# With other tests beside them, Redis' 0.2 s are not enough for all that these ask.
+pytestmark = pytest.mark.alone
+
 USERS, CHECKS_EACH, CLIENTS = 200, 10, 4
 UNANSWERED = 0
 EXCHANGE = "/sns/jscode2session"
@@ -252,8 +255,6 @@ def test_a_worker_that_hangs_is_replaced(told: dict[str, str], tmp_path: Path) -
 
 # Files that go bad
 
-
-pytestmark = pytest.mark.alone  # with other tests beside them, Redis' 0.2 s are not enough for all that these ask
 
 APPS = {"wx4f4bc4dec97d474b": "sandbox-secret"}
 
