@@ -231,6 +231,24 @@ def test_what_is_read_just_before_the_connection_breaks_is_not_kept(one: Worker)
     assert one.cache.find(session_id) is None
 
 
+def test_a_cache_that_is_kept_right_elsewhere_is_used_as_well(one: Worker) -> None:
+    session_id = one.log_in()
+
+    checks = SessionChecks(one.store, one.cache)
+
+    wait_until(lambda: checks.user_of(session_id) == one.cache.find(session_id) == USER, what="it is known")
+
+
+def test_who_never_began_to_listen_can_stop(
+    real_redis: Redis, clock: Clock, the_redis_server: RedisServer
+) -> None:
+    worker = Worker(real_redis, clock, hears=the_redis_server.url)
+
+    worker.invalidations.stop()
+
+    assert worker.changes == []
+
+
 def test_silence_is_no_failure(one: Worker, real_redis: Redis) -> None:
     before = real_redis.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"]
 

@@ -45,11 +45,9 @@ class Invalidations:
 
     def start(self) -> None:
         """Begin to listen. It is cheap to ask again: in each process, whoever is first does it."""
-        if self._thread is None:
-            with self._starting:
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="invalidations", daemon=True)
-                    self._thread.start()
+        if self._thread is None and self._starting.acquire(blocking=False):  # once and for all
+            self._thread = threading.Thread(target=self._run, name="invalidations", daemon=True)
+            self._thread.start()
 
     def stop(self) -> None:
         """Listen no more."""
