@@ -48,7 +48,7 @@ format: $(VENV)/.tests  ## let ruff mend what it can
 	$(VENV)/bin/ruff format
 
 clean:  ## forget what was set up
-	rm -rf $(VENV) $(CLIENT) miniprogram/coverage .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(CLIENT) miniprogram/coverage bench/contenders/express/node_modules .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
 
 $(VENV)/bin/python:
 	@[ -n "$(PYTHON)" ] || { echo "wxlogin needs Python 3.11 or newer: apt-get install python3 python3-venv" >&2; exit 1; }
