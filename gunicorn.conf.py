@@ -36,7 +36,7 @@ except InvalidSettings as error:  # when gunicorn starts
     raise SystemExit(str(error)) from None
 
 bind = "127.0.0.1:8000"
-worker_class = "wxlogin.worker.Worker"  # gthread, but for how it stops
+worker_class = "wxlogin.worker.Worker"  # gthread, but for what it answers at once, and how it stops
 # Two at least: while one that died is replaced, the other serves.
 workers = int(os.environ.get("WEB_CONCURRENCY", max(2, usable_processors())))
 # What the service was told, because it shares its threads out: some may wait for WeChat, some not.
@@ -83,7 +83,8 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Let one worker look at what needs a look and keeps nobody waiting."""
+    """Let each worker answer without a thread what it can, and one look at what needs a look."""
+    worker.answer_at_once(worker.wsgi.wsgi_app)
     if worker.is_first:
         warn_of_eviction(worker.wsgi)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import dataclasses
 import hashlib
 import hmac
 import json
@@ -11,6 +12,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -278,4 +280,54 @@ EXPRESS = Contender(
 )
 CEILING = Contender("empty WSGI callable", gunicorn("nothing:app", *_CONFIG, *_BIND), fill_wxlogin)
 BARE = Contender("… without headers", gunicorn("nothing:bare", *_CONFIG, *_BIND), fill_wxlogin)
-ALL = (WXLOGIN, WITHOUT_CACHE, STOCK_FLASK, EXPRESS, CEILING, BARE)
+AT_ONCE = Contender("… answered without a thread", gunicorn("nothing:at_once", *_CONFIG, *_BIND), fill_wxlogin)
+ALL = (WXLOGIN, WITHOUT_CACHE, STOCK_FLASK, EXPRESS, CEILING, BARE, AT_ONCE)
+
+# Asks about each request, as in front of another back end, and answers it by itself.
+_NGINX = """
+daemon off; worker_processes 1; pid {folder}/pid; error_log /dev/null;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
+  uwsgi_temp_path {folder}; scgi_temp_path {folder};
+  upstream wxlogin_auth {{ server {server}; keepalive 32; keepalive_requests 1000000; }}
+  server {{
+    listen 127.0.0.1:{port}; keepalive_requests 1000000;
+    location / {{
+      auth_request /_auth; auth_request_set $openid $upstream_http_x_wx_openid;
+      add_header X-Was $openid; empty_gif;
+    }}
+    location = /_auth {{
+      internal; proxy_pass http://wxlogin_auth/auth; proxy_http_version 1.1; proxy_pass_request_body off;
+      proxy_set_header Connection ""; proxy_set_header Content-Length "";
+      proxy_set_header X-Request-Id $request_id;
+    }}
+  }}
+}}
+"""
+
+
+@contextlib.contextmanager
+def behind_nginx(server: Running) -> Iterator[Running]:
+    """Run nginx on the load's core in front of a server, and give that server at nginx's address."""
+    with tempfile.TemporaryDirectory() as folder:
+        port, config = free_port(), Path(folder) / "nginx.conf"
+        config.write_text(_NGINX.format(folder=folder, port=port, server=server.url.removeprefix("http://")))
+        with running(["nginx", "-c", str(config)], core=LOAD_CORE):
+            front = dataclasses.replace(server, url=f"http://127.0.0.1:{port}")
+            wait_until(lambda: is_up(front.url))
+            yield front
+
+
+@contextlib.contextmanager
+def wechat(*, seconds: float) -> Iterator[str]:
+    """Run the sandbox on the load's core, let each code2Session take ``seconds`` longer, and give its address."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = gunicorn("wechat:app", "--bind", f"127.0.0.1:{port}", "--config", "/dev/null", "--threads", "32")
+    environment = {**os.environ, **wxlogin_settings(""), "PYTHONPATH": str(HERE / "contenders")}
+    with running([*command, "--keep-alive", "75"], core=LOAD_CORE, cwd=PROJECT, env=environment):
+        wait_until(lambda: is_up(url))
+        fault = {"path": "/sns/jscode2session", "delay_seconds": seconds, "times": 1_000_000}
+        requests.post(f"{url}/_sandbox/faults", json=fault, timeout=5).raise_for_status()
+        yield url

@@ -27,27 +27,29 @@ from pathlib import Path
 import requests
 from redis import Redis
 
+from bench import redis_memory
 from bench.servers import (
     ALL,
+    APP_SECRET,
+    APPID,
+    AT_ONCE,
     BARE,
     CEILING,
     EXPRESS,
     HERE,
     LOAD_CORE,
-    PROJECT,
     STOCK_FLASK,
     WITHOUT_CACHE,
     WXLOGIN,
     Contender,
     Running,
-    free_port,
-    is_up,
+    behind_nginx,
     record_of,
     redis_server,
-    running,
     serving,
     store_on,
     wait_until,
+    wechat,
 )
 from wxlogin.redis_guard import RedisGuard
 from wxlogin.sessions.record import User
@@ -214,13 +216,15 @@ def table(found: Rounds) -> str:
 def checks(rounds: int) -> str:
     """/auth with valid sessions, few and many."""
     parts, per_sessions = [], {}
+    rows = [(WXLOGIN, each) for each in (STOCK_FLASK, EXPRESS, CEILING, BARE, AT_ONCE)]
+    rows += [(WITHOUT_CACHE, EXPRESS)]
     for users in SESSIONS:
         with all_serving(ALL, users=users) as servers:
             found = compare(servers, lambda server: server.cookies, rounds=rounds)
             memory = servers[0].megabytes()
         per_sessions[f"{users:,}"] = {name: median(each, "per_second") for name, each in found.items()}
         parts.append(
-            f"## `/auth` with a valid session, {users:,} in the mix\n\n{table(found)}\n\n{ratios(found)}\n"
+            f"## `/auth` with a valid session, {users:,} in the mix\n\n{table(found)}\n\n{ratios(found, rows)}\n"
         )
         parts.append(f"Resident memory of wxlogin's worker afterwards: {memory:.0f} MB\n")
     from bench import plots  # which needs what only the measurements need
@@ -229,11 +233,20 @@ def checks(rounds: int) -> str:
     return "\n".join([*parts, "![Requests a second](checks.svg)\n"])
 
 
-def ratios(found: Rounds) -> str:
-    rows = [(WXLOGIN, each) for each in (STOCK_FLASK, EXPRESS, CEILING, BARE)] + [(WITHOUT_CACHE, EXPRESS)]
+def ratios(found: Rounds, rows: Sequence[tuple[Contender, Contender]]) -> str:
     lines = [f"| {one.name} | {other.name} | {ratio(found, one.name, other.name)} |" for one, other in rows]
     late = f"| {WXLOGIN.name}, p99 | {CEILING.name}, p99 | {ratio(found, WXLOGIN.name, CEILING.name, 'p99')} |"
     return "\n".join(["| | against | ratio (of the rounds) |", "|---|---|---|", *lines, late])
+
+
+def nginx(rounds: int) -> str:
+    """/auth as nginx asks it, about requests that it then answers by itself."""
+    contenders = (WXLOGIN, WITHOUT_CACHE, STOCK_FLASK, EXPRESS, CEILING)
+    with all_serving(contenders, users=1_000) as servers, contextlib.ExitStack() as stack:
+        fronts = [stack.enter_context(behind_nginx(server)) for server in servers]
+        found = compare(fronts, lambda server: server.cookies, rounds=rounds)
+    rows = [(WXLOGIN, each) for each in (STOCK_FLASK, EXPRESS, CEILING)] + [(WITHOUT_CACHE, EXPRESS)]
+    return f"## `/auth` through nginx, 1,000 sessions in the mix\n\n{table(found)}\n\n{ratios(found, rows)}\n"
 
 
 def refused(rounds: int) -> str:
@@ -251,30 +264,38 @@ def refused(rounds: int) -> str:
 
 def logins(rounds: int) -> str:
     """Logins while WeChat takes 50 ms."""
-    port = free_port()
-    sandbox = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "wxlogin", "sandbox", "--port", str(port)]
     with (
-        running(command, core=LOAD_CORE, cwd=PROJECT),
+        wechat(seconds=WECHAT_SECONDS) as sandbox,
         redis_server() as redis,
         serving(WXLOGIN, redis, WXLOGIN_WECHAT_API_URL=sandbox) as server,
     ):
-        wait_until(lambda: is_up(sandbox))
-        fault = {"path": "/sns/jscode2session", "delay_seconds": WECHAT_SECONDS, "times": 1_000_000}
-        requests.post(f"{sandbox}/_sandbox/faults", json=fault, timeout=5).raise_for_status()
         found = []
         for _ in range(rounds + 1):
             codes = [requests.post(f"{sandbox}/_sandbox/codes", timeout=5).json()["code"] for _ in range(LOGINS)]
             with written(codes) as lines:
                 found.append(load(server, lines, "/login", kind="login", seconds=2))
+        own = time_of_wechat(sandbox)
     bound = 8 / WECHAT_SECONDS
     shares = sorted(each.per_second / bound for each in found[1:])
     return (
         f"## Logins while WeChat takes 50 ms\n\n{median(found[1:], 'per_second'):.0f} a second, "
         f"{median(found[1:], 'cpu') / 1000:.1f} ms of a processor each.\n"
         f"Of the {bound:.0f} that 8 threads can wait for: {statistics.median(shares):.2f} "
-        f"({shares[0]:.2f} to {shares[-1]:.2f})\n"
+        f"({shares[0]:.2f} to {shares[-1]:.2f}). One call of the sandbox takes {own * 1000:.1f} ms by itself.\n"
     )
+
+
+def time_of_wechat(sandbox: str, *, times: int = 40) -> float:
+    """Return how long the sandbox takes to answer over a connection that is kept, in seconds."""
+    query = {"appid": APPID, "secret": APP_SECRET, "grant_type": "authorization_code"}
+    spent = []
+    with requests.Session() as session:
+        for _ in range(times):
+            code = session.post(f"{sandbox}/_sandbox/codes", timeout=5).json()["code"]
+            began = time.perf_counter()
+            session.get(f"{sandbox}/sns/jscode2session", params={**query, "js_code": code}, timeout=5)
+            spent.append(time.perf_counter() - began)
+    return statistics.median(spent)
 
 
 def start(rounds: int) -> str:
@@ -344,6 +365,17 @@ def cost_of_ending(redis: Redis, count: int, *, times: int = 50) -> float:
     return statistics.median(spent) * 1e6
 
 
+def memory(_rounds: int) -> str:
+    """What a session takes in Redis."""
+    values = redis_memory.LISTPACK_VALUES
+    rows = [redis_memory.measure(name, value) for value in values for name in redis_memory.FILLS]
+    return (
+        f"## Redis's `used_memory` for each of {redis_memory.USERS:,} users with one session\n\n"
+        "| bytes a user | `hash-max-listpack-value` | without unionid | with | half of them |\n"
+        "|---|---|---|---|---|\n" + "".join(rows)
+    )
+
+
 def news(_rounds: int) -> str:
     """How soon one worker knows what another has ended."""
     with redis_server() as redis, serving(WXLOGIN, redis) as one, serving(WXLOGIN, redis) as other:
@@ -382,8 +414,10 @@ def delay_of_news(
 
 SCENARIOS: dict[str, Callable[[int], str]] = {
     "checks": checks,
+    "nginx": nginx,
     "refused": refused,
     "logins": logins,
+    "memory": memory,
     "start": start,
     "growth": growth,
     "news": news,

@@ -18,7 +18,7 @@ def test_the_command_says_what_it_does() -> None:
     ).stdout
 
     assert "make bench" in said
-    assert "checks,refused,logins,start,growth,news" in said
+    assert "checks,nginx,refused,logins,memory,start,growth,news" in said
 
 
 def test_the_sessions_that_are_made_for_contenders_are_let_in(

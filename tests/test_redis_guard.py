@@ -431,3 +431,16 @@ def test_what_went_well_in_the_end_is_not_logged(caplog: pytest.LogCaptureFixtur
     call(Work(RedisTimeoutError()), repeatable=True)
 
     assert caplog.messages == []
+
+
+def test_a_replica_where_the_master_was_counts_as_a_move(server: RedisServer) -> None:
+    with client_of(server.url) as client:
+        guard = guarded(client)
+        guard.call(lambda each: each.set("key", "value"), key="key", repeatable=False)
+        assert guard.moves() == 0
+
+        client.replicaof("127.0.0.1", str(free_port()))
+
+        with pytest.raises(StoreUnavailable):
+            guard.call(lambda each: each.set("key", "value"), key="key", repeatable=False)
+        assert guard.moves() == 1

@@ -6,7 +6,7 @@ import functools
 import logging
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
 from flask import current_app, request
@@ -19,7 +19,7 @@ from wxlogin.exchanges import Exchange
 from wxlogin.rate_limits import RateLimited
 from wxlogin.redis_guard import StoreUnavailable
 from wxlogin.services import Services
-from wxlogin.sessions.checks import SessionChecks
+from wxlogin.sessions.checks import Checks
 from wxlogin.sessions.interface import Session
 from wxlogin.sessions.record import SessionRecord, User
 from wxlogin.sessions.session_id import hash_of
@@ -29,9 +29,6 @@ from wxlogin.wechat.bulkhead import SPARE_SECONDS
 from wxlogin.wechat.client import WeChatClient
 from wxlogin.wechat.connections import time_left
 from wxlogin.wechat.errors import CodeUsed
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
 
 logger = logging.getLogger(__name__)
 
@@ -183,7 +180,7 @@ def identify() -> SessionRecord:
     return current_session().record
 
 
-def decide(environ: WSGIEnvironment, checks: SessionChecks) -> User:
+def decide(environ: dict[str, Any], checks: Checks) -> User:
     """Return whose request this is, of one of the apps that ``?appid=``, repeatable, names if there are any.
 
     The gate and the route both ask, and a request is decided once. Raises `NotLoggedIn`, `SessionExpired`,
@@ -201,7 +198,7 @@ def decide(environ: WSGIEnvironment, checks: SessionChecks) -> User:
     return decision
 
 
-def _decide(environ: WSGIEnvironment, checks: SessionChecks) -> User:
+def _decide(environ: dict[str, Any], checks: Checks) -> User:
     session_id = find_session_id(environ)
     if session_id is None:
         raise NotLoggedIn

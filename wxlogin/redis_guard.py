@@ -62,6 +62,11 @@ class RedisGuard:
         self._client: Client | None = None
         self._connecting = threading.Lock()
         self._fuses: dict[str, Fuse] = {}
+        self._moves = 0
+
+    def moves(self) -> int:
+        """Return how often a replica was found where the master had been."""
+        return self._moves
 
     def call(self, work: Callable[[Client], Answer], *, key: str, repeatable: bool) -> Answer:
         """Do ``work`` on ``key``, and once more if it went unanswered and is ``repeatable``.
@@ -83,6 +88,7 @@ class RedisGuard:
             client = self._client or self._connect_once()
             return self._do(lambda: work(client), self._fuse_for(key, client), repeatable=repeatable)
         except ReadOnlyError as error:
+            self._moves += 1
             _forget_idle_connections(client)
             raise _unavailable(error) from error
         except RedisClusterException as error:  # no RedisError: nobody who was known answers, or has the key

@@ -25,6 +25,7 @@ from wxlogin.redis_guard import RedisGuard
 from wxlogin.seal import Seal
 from wxlogin.sessions.checks import SessionChecks
 from wxlogin.sessions.invalidations import Invalidations
+from wxlogin.sessions.lookups import Lookups
 from wxlogin.sessions.near_cache import NearCache
 from wxlogin.sessions.record import User
 from wxlogin.sessions.session_id import hash_of
@@ -83,7 +84,12 @@ class Services:
         return cls(
             settings=settings,
             sessions=sessions,
-            checks=SessionChecks(sessions, cache, _invalidations(cache, settings, address, metrics)),
+            checks=SessionChecks(
+                sessions,
+                cache,
+                _invalidations(cache, settings, address, metrics),
+                _lookups(redis, sessions, cache, settings=settings, address=address, metrics=metrics),
+            ),
             health=StoreHealth(redis, is_cluster=is_cluster),
             access_tokens=_access_tokens(redis, seal, settings=settings, metrics=metrics),
             exchanges=Exchanges(
@@ -141,12 +147,31 @@ def _near_cache(settings: Settings, address: RedisAddress, *, clock: Callable[[]
 def _invalidations(
     cache: NearCache | None, settings: Settings, address: RedisAddress, metrics: Metrics
 ) -> Invalidations | None:
-    def connect_anew() -> Redis:
-        client = connect(address, connection_options(settings))
-        assert isinstance(client, Redis)
-        return client
-
+    connect_anew = functools.partial(_connect_anew, settings, address)
     return Invalidations(connect_anew, cache, on_change=metrics.near_cache_changed) if cache else None
+
+
+def _lookups(
+    redis: RedisGuard,
+    sessions: SessionStore,
+    cache: NearCache | None,
+    *,
+    settings: Settings,
+    address: RedisAddress,
+    metrics: Metrics,
+) -> Lookups | None:
+    """Return what looks sessions up where one connection leads to one server, for as long as it is there."""
+    if address.topology not in {"server", "socket"}:
+        return None
+    connect_anew = functools.partial(_connect_anew, settings, address)
+    return Lookups(connect_anew, sessions, cache, moves=redis.moves, on_call=metrics.redis_answered)
+
+
+def _connect_anew(settings: Settings, address: RedisAddress) -> Redis:
+    """Return a client of its own, for what needs a connection of its own."""
+    client = connect(address, connection_options(settings))
+    assert isinstance(client, Redis)
+    return client
 
 
 def _sessions(

@@ -1,19 +1,110 @@
-"""gunicorn's worker with threads, but for how it stops."""
+"""gunicorn's worker with threads, but for what it answers without one, and for how it stops."""
 
 from __future__ import annotations
 
+import functools
+from concurrent.futures import Future
 from typing import Any
 
+from gunicorn import SERVER
 from gunicorn.workers.gthread import ThreadWorker
+
+from wxlogin import plain_http
+from wxlogin.routes.gate import STATUS, Gate, Headers, Later
+from wxlogin.sessions.lookups import Lookups
+
+
+def _result(value: bool) -> Future[bool]:
+    future: Future[bool] = Future()
+    future.set_result(value)
+    return future
+
+
+_ANSWERED, _BROKEN = _result(True), _result(False)
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """A worker that, told to stop, serves who is connected and has everybody else refused.
+    """A worker that answers checks at once, and, told to stop, has everybody refused who is not connected.
 
-    gunicorn's own goes on listening until its last request is done, and takes nobody in: who connects meanwhile
-    waits and is then reset. A proxy that has another instance goes there if it is refused, and not if a POST is
-    reset: that may have been done.
+    gunicorn's own hands each request to a thread and takes the connection back, and that costs more than all else
+    of a check. Here the thread that waits for connections asks the gate first, which keeps it waiting for nothing;
+    that goes for connections that were kept, and for requests of the plainest kind. Threads answer what is left.
+
+    And gunicorn's own goes on listening until its last request is done, and takes nobody in: who connects
+    meanwhile waits and is then reset. A proxy that has another instance goes there if it is refused, and not if a
+    POST is reset: that may have been done.
     """
+
+    _gate: Gate | None = None
+    _lookups: Lookups | None = None
+
+    def answer_at_once(self, gate: Gate) -> None:
+        """Ask ``gate`` first from now on; not if anything here is told of each request, or TLS is ours to do."""
+        if self.cfg.is_ssl or self.cfg.accesslog or self.cfg.statsd_host or self._has_hooks():
+            return
+        self._gate, self._lookups = gate, gate.lookups
+        if self._lookups:
+            self._lookups.attach(self.poller, self.method_queue.defer)
+
+    def _has_hooks(self) -> bool:
+        settings = self.cfg.settings
+        return any(settings[name].get() is not settings[name].default for name in ("pre_request", "post_request"))
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Wait for events and have all of them taken care of, then ask Redis for what that takes."""
+        lookups = self._lookups
+        super().wait_for_and_dispatch_events(min(timeout, lookups.seconds_of_patience()) if lookups else timeout)
+        if lookups:
+            lookups.send()
+            lookups.lose_patience()
+
+    def on_client_socket_readable(self, conn: Any, client: Any) -> None:
+        """Answer at once, or have a thread do it."""
+        is_last = self.nr + 1 >= self.max_requests
+        if not (self._gate and self.alive and not is_last and self._answers(conn, self._gate)):
+            super().on_client_socket_readable(conn, client)
+
+    def _answers(self, conn: Any, gate: Gate) -> bool:
+        try:
+            came = conn.sock.recv(conn.parser.unreader.mxchunk)
+        except OSError:
+            return False
+        environ = plain_http.read(came)
+        found = gate.take(environ, functools.partial(self._go_on, conn, came)) if environ else None
+        if isinstance(found, Later):
+            self._take_out(conn)
+            return True
+        answer = plain_http.write(STATUS, found, server=SERVER) if found else None
+        if answer is None:
+            conn.parser.unreader.unread(came)
+            return False
+        self._answer(conn, answer)
+        return True
+
+    def _answer(self, conn: Any, answer: bytes) -> None:
+        self.nr += 1
+        if _sends(conn, answer):
+            conn.set_timeout()
+            self.keepalived_conns.remove(conn)
+            self.keepalived_conns.append(conn)
+        else:
+            self._take_out(conn)
+            self.finish_request(conn, _BROKEN)
+
+    def _take_out(self, conn: Any) -> None:
+        """Listen to a connection no more until its request is done."""
+        self.poller.unregister(conn.sock)
+        self.keepalived_conns.remove(conn)
+
+    def _go_on(self, conn: Any, came: bytes, found: Headers | None) -> None:
+        """Answer somebody who had to wait for Redis, or have a thread do it."""
+        answer = plain_http.write(STATUS, found, server=SERVER) if found else None
+        if answer is None:
+            conn.parser.unreader.unread(came)
+            self.enqueue_req(conn)
+        else:
+            self.nr += 1
+            self.finish_request(conn, _ANSWERED if _sends(conn, answer) else _BROKEN)
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Take connections in from now on, or no more; if this worker is to stop, take in those that wait."""
@@ -27,3 +118,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             count = self.nr_conns
             self.accept(listener)
         listener.close()
+
+
+def _sends(conn: Any, answer: bytes) -> bool:
+    """Send an answer; False if the client takes none."""
+    try:
+        return bool(conn.sock.send(answer) == len(answer))
+    except OSError:
+        return False

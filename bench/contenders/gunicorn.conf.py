@@ -1,4 +1,4 @@
-"""The service's own configuration of gunicorn, for others: all but the hook that looks at the application."""
+"""The service's own configuration of gunicorn, for others: only the hook that knows the service is another."""
 
 from pathlib import Path
 from typing import Any
@@ -7,4 +7,6 @@ exec((Path(__file__).parents[2] / "gunicorn.conf.py").read_text())  # noqa: S102
 
 
 def post_worker_init(worker: Any) -> None:
-    """Do nothing."""
+    """Have what can be answered without a thread answered so."""
+    if hasattr(worker.wsgi, "take"):
+        worker.answer_at_once(worker.wsgi)

@@ -27,7 +27,7 @@ def service(
     the_redis_server: RedisServer, the_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
     settings = environment(redis_url=the_redis_server.url, wechat_api_url=the_sandbox.url)
-    options = ("--log-level", "debug", "--access-logfile", "-")
+    options = ("--log-level", "debug")
     with gunicorn(
         tmp_path_factory.mktemp("service"), {**settings, "WXLOGIN_TRUSTED_PROXIES": "1"}, options=options
     ) as running:

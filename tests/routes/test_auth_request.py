@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,15 +12,65 @@ from werkzeug.datastructures import Headers
 
 from tests.conftest import APPID
 from tests.drivers import MiniProgram, Sandbox, Send
+from wxlogin.redis_guard import StoreUnavailable
+from wxlogin.routes.gate import STATUS, Gate, Later
+from wxlogin.services import Services
+from wxlogin.sessions.checks import SessionChecks
+from wxlogin.sessions.record import User
+from wxlogin.sessions.session_id import SessionId
+from wxlogin.sessions.store import NotLoggedIn
 
 
-@pytest.fixture(params=["gate", "route"])
+@pytest.fixture(params=["at once", "later", "gate", "route"])
 def app(request: pytest.FixtureRequest, app: Flask) -> Flask:
-    """Decide with the gate, and with the route behind it: what holds for one holds for the other."""
-    if request.param == "route":
-        gate: Any = app.wsgi_app
-        app.wsgi_app = gate.app  # type: ignore[method-assign]  # as Flask's manual does
+    """Decide without waiting, with the gate, and with the route behind it: what holds for one holds for all."""
+    gate: Any = app.wsgi_app
+    ways: dict[str, Any] = {
+        "at once": WithoutAThread(gate, Services.of(app).checks),
+        "later": WithoutAThread(gate, gate._checks.remembered),
+        "gate": gate,
+        "route": gate.app,
+    }
+    app.wsgi_app = ways[request.param]  # type: ignore[method-assign]  # as Flask's manual does
     return app
+
+
+class AnsweredLookups:
+    """What looks sessions up, and has an answer before the question is put."""
+
+    def __init__(self, checks: SessionChecks) -> None:
+        self._checks = checks
+
+    def ask(self, session_id: SessionId, then: Callable[[User | None], None]) -> bool:
+        try:
+            user = self._checks.user_of(session_id)
+        except (NotLoggedIn, StoreUnavailable):
+            then(None)
+        else:
+            then(user)
+        return True
+
+
+class WithoutAThread:
+    """An application that takes what a gate does without waiting, as a worker does, and goes on as that does."""
+
+    def __init__(self, gate: Gate, remembered: Any) -> None:
+        self._gate: Any = gate
+        checks = gate._checks
+        gate._checks = copy.copy(checks)
+        gate._checks.remembered = remembered
+        gate._checks.lookups = AnsweredLookups(checks)  # type: ignore[assignment]
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        told: list[Any] = []
+        plain = {name: value for name, value in environ.items() if isinstance(value, str)}
+        headers = self._gate.take(plain, told.append) if environ["REQUEST_METHOD"] == "GET" else None
+        if isinstance(headers, Later):
+            (headers,) = told
+        if headers is None:
+            return self._gate.app(environ, start_response)
+        start_response(STATUS, headers)
+        return ()
 
 
 def identity(headers: Headers) -> dict[str, str]:

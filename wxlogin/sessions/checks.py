@@ -2,17 +2,50 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from wxlogin.sessions.invalidations import Invalidations
+from wxlogin.sessions.lookups import Lookups
 from wxlogin.sessions.near_cache import NearCache
 from wxlogin.sessions.record import User
 from wxlogin.sessions.session_id import SessionId
 from wxlogin.sessions.store import NotLoggedIn, SessionStore, StoredSession
 
 
+class Checks(Protocol):
+    """What says whose a session is, in its own way."""
+
+    def user_of(self, session_id: SessionId) -> User:
+        """Return whose session it is, or raise."""
+
+
+class NotRemembered(Exception):
+    """Raised if somebody has to be asked whose session it is."""
+
+    def __init__(self, session_id: SessionId) -> None:
+        super().__init__("not remembered")
+        self.session_id = session_id
+
+
+class Remembered:
+    """Say whose a session is if that is known."""
+
+    def __init__(self, cache: NearCache | None) -> None:
+        self._cache = cache
+
+    def user_of(self, session_id: SessionId) -> User:
+        """Return whose session it is, or raise `NotRemembered`."""
+        user = self._cache.find(session_id) if self._cache else None
+        if user is None:
+            raise NotRemembered(session_id)
+        return user
+
+
 class SessionChecks:
     """Look sessions up and move their idle clocks. Thread-safe.
 
     ``cache`` is asked first, if there is one, and is kept right by ``invalidations`` and by ``store``'s changes.
+    ``lookups`` is for those who can't wait.
     """
 
     def __init__(
@@ -20,10 +53,13 @@ class SessionChecks:
         store: SessionStore,
         cache: NearCache | None = None,
         invalidations: Invalidations | None = None,
+        lookups: Lookups | None = None,
     ) -> None:
         self._store = store
         self._cache = cache
         self._invalidations = invalidations
+        self.lookups = lookups
+        self.remembered = Remembered(cache)
 
     def user_of(self, session_id: SessionId) -> User:
         """Return whose session it is; raises `NotLoggedIn`, `SessionExpired` or `StoreUnavailable`."""

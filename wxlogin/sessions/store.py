@@ -265,6 +265,14 @@ class SessionStore:
         _, record = self._open_record(key, field, value)
         return StoredSession(session_id, record, value)
 
+    def read(self, session_id: SessionId, value: bytes) -> StoredSession | None:
+        """Return the session that ``value``, which stood in Redis, is; None if it is none, or none any more."""
+        try:
+            record = self._decode(session_id.key, session_id.field, value)
+        except (BrokenSeal, UnreadableRecord):
+            return None
+        return StoredSession(session_id, record, value) if self._expiry_of(record, value) > self.now() else None
+
     def list(self, user_hash: str) -> list[ListedSession]:
         """Return a user's sessions, the newest first; one round trip."""
         key = key_of(user_hash)
@@ -294,12 +302,15 @@ class SessionStore:
 
     def touch(self, stored: StoredSession) -> None:
         """Move the idle clock if it is due; what has ended meanwhile stays ended, and no harm comes of failing."""
-        now = self.now()
-        if now - stored.record.last_seen_at >= TOUCH_SECONDS:
+        if self.is_due(stored):
             try:
-                self.replace(stored, dataclasses.replace(stored.record, last_seen_at=now))
+                self.replace(stored, dataclasses.replace(stored.record, last_seen_at=self.now()))
             except StoreUnavailable:
                 logger.warning("a session's idle clock was not moved")
+
+    def is_due(self, stored: StoredSession) -> bool:
+        """Say whether the idle clock is to be moved."""
+        return self.now() - stored.record.last_seen_at >= TOUCH_SECONDS
 
     def seconds_of_rest(self, stored: StoredSession) -> float:
         """Return how soon something about the session changes by itself: its idle clock is due, or it ends."""
@@ -406,12 +417,15 @@ class SessionStore:
         return expires_at, record
 
     def _unseal(self, key: str, field: str, value: bytes) -> SessionRecord:
-        head, sealed = value[:_HEAD_BYTES], value[_HEAD_BYTES:]
         try:
-            return SessionRecord.decode(self._seal.open(sealed, place=_place_of(key, field), label=head))
+            return self._decode(key, field, value)
         except (BrokenSeal, UnreadableRecord) as error:
             events.note("record_tampered", type(error).__name__, by=logger)
             raise NotLoggedIn from None
+
+    def _decode(self, key: str, field: str, value: bytes) -> SessionRecord:
+        head, sealed = value[:_HEAD_BYTES], value[_HEAD_BYTES:]
+        return SessionRecord.decode(self._seal.open(sealed, place=_place_of(key, field), label=head))
 
     def _expiry_of(self, record: SessionRecord, value: bytes) -> int:
         """Return when a session expires: as it was written, or earlier if the settings say so by now."""

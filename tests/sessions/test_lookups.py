@@ -1,0 +1,387 @@
+"""Sessions looked up over a connection that nobody waits for: in a real Redis, which is not always well."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import queue
+import selectors
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from tests.conftest import SECRET_KEY, Clock
+from tests.fault_proxy import FaultProxy, fault_proxy
+from tests.servers import RedisServer, connected, guarded, monitored, round_trips, wait_until
+from wxlogin.seal import Seal
+from wxlogin.sessions.lookups import MOST_ASKED, PATIENCE_SECONDS, PAUSE_SECONDS, Lookups
+from wxlogin.sessions.near_cache import NearCache
+from wxlogin.sessions.record import SessionRecord, User
+from wxlogin.sessions.session_id import SessionId
+from wxlogin.sessions.store import TOUCH_SECONDS, Lifetimes, SessionStore
+
+USER = User("wx4f4bc4dec97d474b", "oGZUI0egBJY1zhBYw2KhdUfwVJJE")
+IDLE = 7 * 86400
+NOT_YET = object()
+
+
+class Loop:
+    """What a worker does between two requests, as often as a test has it done."""
+
+    def __init__(
+        self, url: str, store: SessionStore, cache: NearCache | None = None, *, patience_seconds: float = 5
+    ) -> None:
+        self.poller = selectors.DefaultSelector()
+        self.soon: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
+        self.calls: list[str] = []
+        self.moves = 0
+        self.waited = Clock(100.0)
+        self.lookups = Lookups(
+            lambda: connected(url, timeout_seconds=patience_seconds),
+            store,
+            cache,
+            moves=lambda: self.moves,
+            on_call=lambda outcome, _seconds: self.calls.append(outcome),
+            clock=self.waited,
+        )
+        self.lookups.attach(self.poller, lambda *call: self.soon.put(call))
+
+    def turn(self) -> None:
+        for key, _ in self.poller.select(0.005) if self.poller.get_map() else []:
+            key.data(key.fileobj)
+        with contextlib.suppress(queue.Empty):
+            function, *arguments = self.soon.get(timeout=0.005)
+            function(*arguments)
+        self.lookups.send()
+        self.lookups.lose_patience()
+
+    def turn_until(self, condition: Callable[[], bool], *, what: str) -> None:
+        def is_done() -> bool:
+            self.turn()
+            return condition()
+
+        wait_until(is_done, what=what)
+
+    def ask(self, session_id: SessionId) -> list[Any]:
+        """Return where the answer will be."""
+        answers: list[Any] = []
+        assert self.lookups.ask(session_id, answers.append)
+        return answers
+
+    def answer(self, session_id: SessionId) -> User | None:
+        answers = self.ask(session_id)
+        self.turn_until(lambda: bool(answers), what="it is answered")
+        user: User | None
+        (user,) = answers
+        return user
+
+    def open(self, session_id: SessionId) -> None:
+        """Ask until there is a connection."""
+        asked: list[Any] = []
+        self.turn_until(lambda: self.lookups.ask(session_id, asked.append), what="there is a connection")
+        self.turn_until(lambda: bool(asked), what="it is answered")
+
+
+@pytest.fixture
+def store(real_redis: Redis, clock: Clock) -> SessionStore:
+    lifetimes = Lifetimes(idle=IDLE, longest=30 * 86400)
+    return SessionStore(guarded(real_redis), Seal([SECRET_KEY]), lifetimes=lifetimes, clock=clock)
+
+
+@pytest.fixture
+def proxy(the_redis_server: RedisServer) -> Iterator[FaultProxy]:
+    with fault_proxy(the_redis_server.port) as running:
+        yield running
+
+
+@pytest.fixture
+def session_id(store: SessionStore) -> SessionId:
+    return log_in(store)
+
+
+@pytest.fixture
+def loop(the_redis_server: RedisServer, store: SessionStore, session_id: SessionId) -> Iterator[Loop]:
+    with looping(the_redis_server.url, store, session_id) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def looping(
+    url: str, store: SessionStore, session_id: SessionId, cache: NearCache | None = None
+) -> Iterator[Loop]:
+    running = Loop(url, store, cache)
+    running.open(session_id)
+    try:
+        yield running
+    finally:
+        running.lookups.close()
+
+
+def log_in(store: SessionStore, user: User = USER) -> SessionId:
+    now = store.now()
+    record = SessionRecord(user=user, session_key="key", created_at=now, last_seen_at=now)
+    return store.create(record).session_id
+
+
+def test_a_session_is_found(loop: Loop, session_id: SessionId) -> None:
+    loop.calls.clear()
+
+    assert loop.answer(session_id) == USER
+    assert loop.calls == ["ok"]
+
+
+def test_what_is_asked_at_once_goes_in_one_piece_and_comes_back_to_whom_it_is_for(
+    loop: Loop, store: SessionStore, real_redis: Redis
+) -> None:
+    users = [dataclasses.replace(USER, openid=f"oUser-{number:022}") for number in range(100)]
+    ids = [log_in(store, user) for user in users]
+
+    with round_trips(real_redis) as trips:
+        asked = [loop.ask(session_id) for session_id in ids]
+        loop.turn_until(lambda: all(asked), what="all are answered")
+
+    assert asked == [[user] for user in users]
+    assert trips() == 1
+
+
+def test_nothing_is_asked_but_one_field(loop: Loop, session_id: SessionId, real_redis: Redis) -> None:
+    with monitored(real_redis) as commands:
+        loop.answer(session_id)
+
+    assert commands == [f"HGET {session_id.key} {session_id.field}"]
+
+
+def test_whose_session_it_is_not_is_for_others_to_say(
+    loop: Loop, store: SessionStore, session_id: SessionId, real_redis: Redis, clock: Clock
+) -> None:
+    assert loop.answer(SessionId.new(USER)) is None
+
+    ended = log_in(store)
+    store.delete(ended)
+    assert loop.answer(ended) is None
+
+    real_redis.hset(session_id.key, session_id.field, b"no record")
+    assert loop.answer(session_id) is None
+
+    real_redis.delete(session_id.key)
+    real_redis.set(session_id.key, "of another type")
+    assert loop.answer(session_id) is None
+
+
+def test_a_session_that_has_expired_is_for_others_to_refuse(
+    loop: Loop, session_id: SessionId, store: SessionStore, clock: Clock
+) -> None:
+    clock.advance(IDLE)
+
+    assert loop.answer(session_id) is None
+
+
+def test_a_clock_that_is_due_is_for_others_to_move(
+    loop: Loop, session_id: SessionId, store: SessionStore, clock: Clock
+) -> None:
+    clock.advance(TOUCH_SECONDS - 1)
+    assert loop.answer(session_id) == USER
+
+    clock.advance(1)
+    assert loop.answer(session_id) is None
+
+    store.touch(store.load(session_id))
+    assert loop.answer(session_id) == USER
+
+
+def test_the_record_of_somebody_else_opens_nothing(
+    loop: Loop, session_id: SessionId, store: SessionStore, real_redis: Redis
+) -> None:
+    """If an answer were taken for another's, nobody would pass as somebody else: the seal knows its place."""
+    other = log_in(store, dataclasses.replace(USER, openid="oOther"))
+    value: Any = real_redis.hget(other.key, other.field)
+
+    real_redis.hset(session_id.key, session_id.field, value)
+
+    assert loop.answer(session_id) is None
+
+
+@pytest.fixture
+def proxied(proxy: FaultProxy, store: SessionStore, session_id: SessionId) -> Iterator[Loop]:
+    with looping(proxy.url, store, session_id) as running:
+        yield running
+
+
+def test_a_silent_redis_is_waited_for_as_long_as_patience_lasts(
+    proxied: Loop, proxy: FaultProxy, session_id: SessionId
+) -> None:
+    proxy.blackhole()
+    answers = proxied.ask(session_id)
+    proxied.turn()
+    assert proxied.lookups.seconds_of_patience() == pytest.approx(PATIENCE_SECONDS)
+
+    proxied.waited.advance(PATIENCE_SECONDS)
+    proxied.turn()
+
+    assert answers == [None]
+    assert not proxied.lookups.ask(session_id, answers.append)
+
+
+def test_an_answer_that_is_there_is_taken_however_late_we_look(loop: Loop, session_id: SessionId) -> None:
+    answers = loop.ask(session_id)
+    loop.lookups.send()
+    wait_until(lambda: bool(loop.poller.select(0)), what="the answer is there")
+
+    loop.waited.advance(PATIENCE_SECONDS)
+    loop.lookups.lose_patience()
+
+    assert answers == [USER]
+
+
+def test_a_connection_that_breaks_leaves_all_to_others_and_is_made_again_after_a_pause(
+    proxied: Loop, proxy: FaultProxy, session_id: SessionId
+) -> None:
+    proxy.blackhole()
+    answers = [proxied.ask(session_id) for _ in range(3)]
+    proxied.turn()
+
+    proxy.refuse()
+
+    proxied.turn_until(lambda: all(answers), what="all are left to others")
+    assert answers == [[None]] * 3
+    proxy.pass_on()
+    assert not proxied.lookups.ask(session_id, print)
+    assert proxied.soon.empty()
+    proxied.waited.advance(PAUSE_SECONDS)
+    proxied.open(session_id)
+    assert proxied.answer(session_id) == USER
+
+
+def test_a_redis_that_is_away_is_looked_for_once_in_a_while(
+    tmp_path: Path, store: SessionStore, session_id: SessionId
+) -> None:
+    server = RedisServer(tmp_path)
+    loop = Loop(server.url, store)
+    assert not loop.lookups.ask(session_id, print)
+    function, *arguments = loop.soon.get()
+    function(*arguments)
+
+    server.start()
+    try:
+        assert not loop.lookups.ask(session_id, print)
+        assert loop.soon.empty()
+        loop.waited.advance(PAUSE_SECONDS)
+        loop.open(session_id)
+    finally:
+        loop.lookups.close()
+        server.stop()
+
+
+def test_a_redis_that_does_not_answer_a_greeting_is_not_asked(
+    proxy: FaultProxy, store: SessionStore, session_id: SessionId
+) -> None:
+    proxy.blackhole()
+    loop = Loop(proxy.url, store, patience_seconds=0.2)
+    assert not loop.lookups.ask(session_id, print)
+
+    function, *arguments = loop.soon.get()
+    function(*arguments)
+
+    assert arguments == [None]
+    assert not loop.poller.get_map()
+
+
+def test_what_nobody_asked_for_ends_the_connection(loop: Loop, session_id: SessionId) -> None:
+    loop.lookups._socket.send(b"PING\r\n")  # behind its back
+
+    loop.turn_until(lambda: not loop.poller.get_map(), what="the connection is given up")
+
+    assert not loop.lookups.ask(session_id, print)
+
+
+def test_what_is_no_answer_ends_the_connection(loop: Loop, session_id: SessionId) -> None:
+    loop.lookups._reader.feed(b"?\r\n")
+
+    answers = loop.ask(session_id)
+
+    loop.turn_until(lambda: bool(answers), what="it is left to others")
+    assert answers == [None]
+
+
+def test_a_connection_that_takes_nothing_is_not_waited_for(loop: Loop, session_id: SessionId) -> None:
+    loop.lookups._socket.shutdown(socket.SHUT_WR)
+
+    answers = loop.ask(session_id)
+    loop.lookups.send()
+
+    assert answers == [None]
+    loop.lookups._receive()  # which the poller may just have seen coming
+
+
+def test_no_more_is_asked_than_can_be_waited_for(proxied: Loop, proxy: FaultProxy, session_id: SessionId) -> None:
+    proxy.blackhole()
+    answers = [proxied.ask(session_id) for _ in range(MOST_ASKED)]
+
+    assert not proxied.lookups.ask(session_id, print)
+
+    proxied.waited.advance(PATIENCE_SECONDS)
+    proxied.turn()
+    assert answers == [[None]] * MOST_ASKED
+
+
+def test_a_redis_that_has_moved_is_looked_for_again(loop: Loop, session_id: SessionId) -> None:
+    """What was the master goes on answering reads, from what it knew."""
+    loop.moves += 1
+
+    assert not loop.lookups.ask(session_id, print)
+
+    loop.waited.advance(PAUSE_SECONDS)
+    loop.open(session_id)
+    assert loop.answer(session_id) == USER
+
+
+def test_what_is_found_is_remembered_and_what_is_not_takes_no_place(
+    the_redis_server: RedisServer, store: SessionStore, session_id: SessionId, clock: Clock
+) -> None:
+    cache = NearCache(seconds=2, clock=clock)
+    cache.open()
+    wrong = SessionId.new(dataclasses.replace(USER, openid="oNobody"))
+    with looping(the_redis_server.url, store, session_id, cache) as loop:
+        loop.answer(wrong)
+        assert loop.answer(session_id) == USER
+
+    assert cache.find(session_id) == USER
+    assert wrong.user_hash not in cache._users
+
+
+def test_what_changed_since_it_was_asked_is_not_remembered(
+    the_redis_server: RedisServer, store: SessionStore, session_id: SessionId, clock: Clock
+) -> None:
+    cache = NearCache(seconds=2, clock=clock)
+    with looping(the_redis_server.url, store, session_id, cache) as loop:
+        cache.open()
+        answers = loop.ask(session_id)
+        loop.lookups.send()
+        cache.forget([session_id.user_hash])
+        loop.turn_until(lambda: bool(answers), what="it is answered")
+
+    assert answers == [USER]
+    assert cache.find(session_id) is None
+
+
+def test_a_connection_that_redis_ends_leaves_all_to_others(
+    loop: Loop, session_id: SessionId, real_redis: Redis
+) -> None:
+    real_redis.client_kill_filter(_type="normal", skipme=True)
+
+    answers = loop.ask(session_id)
+
+    loop.turn_until(lambda: bool(answers), what="it is left to others")
+    assert answers == [None]
+
+
+def test_without_a_poller_nothing_is_asked(the_redis_server: RedisServer, store: SessionStore) -> None:
+    lookups = Lookups(lambda: connected(the_redis_server.url, timeout_seconds=5), store)
+
+    assert not lookups.ask(SessionId.new(USER), print)
+    lookups.send()
+    lookups.close()

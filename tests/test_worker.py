@@ -1,0 +1,204 @@
+"""What a worker does with a connection that is readable, as far as clients of gunicorn can't show it."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
+
+import pytest
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
+from gunicorn.workers.gthread import TConn
+
+from tests.servers import wait_until
+from wxlogin.routes.gate import Headers, Later
+from wxlogin.worker import Worker
+
+REQUEST = b"GET /auth HTTP/1.1\r\nHost: x\r\n\r\n"
+HERE = ("127.0.0.1", 8000)
+
+
+class Gate:
+    """What lets everybody pass in its own way."""
+
+    lookups = None
+
+    def __init__(self, found: Headers | Later | None) -> None:
+        self.found = found
+        self.then: Any = None
+
+    def take(self, _environ: dict[str, Any], then: Any) -> Headers | Later | None:
+        self.then = then
+        return self.found
+
+
+def by_a_thread(_environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    """Answer as nobody else here does."""
+    start_response("418 I'M A TEAPOT", [("Content-Length", "0")])
+    return ()
+
+
+class Kept:
+    """A worker with one connection, that was kept, and its client."""
+
+    def __init__(self) -> None:
+        config = Config()
+        self.worker = Worker(1, os.getppid(), [], None, 30, config, Logger(config))
+        self.worker.wsgi = by_a_thread
+        self.worker.tpool = ThreadPoolExecutor(1)
+        self.worker.poller = selectors.DefaultSelector()
+        self.worker.method_queue.init()
+        self.worker.poller.register(
+            self.worker.method_queue.fileno(), selectors.EVENT_READ, self.worker.method_queue.run_callbacks
+        )
+        self.client, self.server = socket.socketpair()
+        connection = TConn(config, self.server, HERE, HERE)
+        connection.init()
+        self.worker.nr_conns = 1
+        self.worker.keepalived_conns.append(connection)
+        self.server.setblocking(False)
+        connection.set_timeout()
+        self.worker.poller.register(
+            self.server, selectors.EVENT_READ, lambda sock: self.worker.on_client_socket_readable(connection, sock)
+        )
+
+    def answer_with(self, found: Headers | Later | None) -> Gate:
+        gate = Gate(found)
+        self.worker.answer_at_once(cast("Any", gate))
+        return gate
+
+    def turn(self) -> None:
+        self.worker.wait_for_and_dispatch_events(0.01)
+
+    def turn_until(self, condition: Callable[[], bool], *, what: str) -> None:
+        def is_done() -> bool:
+            self.turn()
+            return condition()
+
+        wait_until(is_done, what=what)
+
+    def received(self) -> bytes:
+        """Return what the client gets."""
+        readable = selectors.DefaultSelector()
+        readable.register(self.client, selectors.EVENT_READ)
+        self.turn_until(lambda: bool(readable.select(0)), what="an answer")
+        readable.close()
+        return self.client.recv(4096)
+
+    def close(self) -> None:
+        self.worker.tpool.shutdown()
+        self.client.close()
+        self.server.close()
+        self.worker.poller.close()
+        self.worker.method_queue.close()
+        self.worker.tmp.close()
+
+
+@pytest.fixture
+def kept() -> Iterator[Kept]:
+    kept = Kept()
+    yield kept
+    kept.close()
+
+
+def test_what_the_gate_finds_is_the_answer(kept: Kept) -> None:
+    kept.answer_with([("X-WX-OPENID", "oUser")])
+
+    for _ in range(3):
+        kept.client.sendall(REQUEST)
+        assert kept.received().startswith(b"HTTP/1.1 204 NO CONTENT\r\nServer: gunicorn\r\n")
+
+    assert len(kept.worker.keepalived_conns) == kept.worker.nr_conns == 1
+    assert kept.worker.nr == 3
+
+
+def test_what_the_gate_does_not_find_is_a_threads_to_answer(kept: Kept) -> None:
+    kept.answer_with(None)
+
+    kept.client.sendall(REQUEST)
+
+    assert kept.received().startswith(b"HTTP/1.1 418")
+
+
+@pytest.mark.parametrize("found", [[("X-WX-OPENID", "oUser")], None])
+def test_what_the_gate_finds_later_is_the_answer_then(kept: Kept, found: Headers | None) -> None:
+    gate = kept.answer_with(Later.LATER)
+    kept.client.sendall(REQUEST)
+    kept.turn_until(lambda: bool(gate.then), what="the gate is asked")
+    assert not kept.worker.keepalived_conns
+
+    gate.then(found)
+
+    assert kept.received().startswith(b"HTTP/1.1 204" if found else b"HTTP/1.1 418")
+    kept.turn_until(lambda: len(kept.worker.keepalived_conns) == 1, what="it is kept again")
+
+
+@pytest.mark.parametrize("is_later", [False, True])
+def test_what_no_header_can_have_is_gunicorns_to_refuse(kept: Kept, is_later: bool) -> None:
+    found = [("X-WX-OPENID", "o\r\nUser")]
+    gate = kept.answer_with(Later.LATER if is_later else found)
+
+    kept.client.sendall(REQUEST)
+    if is_later:
+        kept.turn_until(lambda: bool(gate.then), what="the gate is asked")
+        gate.then(found)
+
+    assert kept.received().startswith(b"HTTP/1.1 418")
+
+
+@pytest.mark.parametrize("is_later", [False, True])
+def test_a_client_that_takes_no_answer_is_let_go(kept: Kept, is_later: bool) -> None:
+    gate = kept.answer_with(Later.LATER if is_later else [("X-WX-OPENID", "oUser")])
+
+    kept.client.sendall(REQUEST)
+    kept.client.close()
+    if is_later:
+        kept.turn_until(lambda: bool(gate.then), what="the gate is asked")
+        gate.then([("X-WX-OPENID", "oUser")])
+
+    kept.turn_until(lambda: kept.worker.nr_conns == 0, what="the connection is closed")
+    assert not kept.worker.keepalived_conns
+    assert len(kept.worker.poller.get_map()) == 1
+
+
+def test_a_connection_that_is_broken_is_closed(kept: Kept) -> None:
+    kept.answer_with([])
+    (connection,) = kept.worker.keepalived_conns
+    connection.sock = socket.socket()  # which is not connected
+
+    kept.worker.on_client_socket_readable(connection, kept.server)
+
+    kept.turn_until(lambda: kept.worker.nr_conns == 0, what="the connection is closed")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"accesslog": "-"},
+        {"statsd_host": "127.0.0.1:8125"},
+        {"certfile": "cert.pem"},
+        {"pre_request": lambda _worker, _request: None},
+        {"post_request": lambda _worker, _request, _environ, _response: None},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_who_is_to_be_told_of_each_request_is_told(kept: Kept, settings: dict[str, Any]) -> None:
+    for name, value in settings.items():
+        kept.worker.cfg.set(name, value)
+
+    kept.answer_with([("X-WX-OPENID", "oUser")])
+
+    assert kept.worker._gate is None
+
+
+def test_a_worker_that_stops_answers_with_threads(kept: Kept) -> None:
+    kept.answer_with([("X-WX-OPENID", "oUser")])
+    kept.worker.alive = False
+
+    kept.client.sendall(REQUEST)
+
+    assert b"\r\nConnection: close\r\n" in kept.received()

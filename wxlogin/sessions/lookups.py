@@ -1,0 +1,211 @@
+"""Sessions looked up in Redis by whoever waits for connections and must not wait for anything else.
+
+The commands of all requests that came at once go out in one piece over one connection, and the answers are taken
+as they come. What is not as it should be (an answer that is late, an error, a session that is none, a clock that
+is due) is left to those who may wait, and ask again in their own way (`SessionChecks`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import selectors
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import hiredis
+from redis import Redis, RedisError
+
+from wxlogin.sessions.near_cache import NearCache, Sessions
+from wxlogin.sessions.record import User
+from wxlogin.sessions.session_id import SessionId
+from wxlogin.sessions.store import SessionStore
+
+PATIENCE_SECONDS = 0.05
+PAUSE_SECONDS = 1.0
+MOST_ASKED = 1_000
+_CHUNK_BYTES = 65_536
+
+Then = Callable[[User | None], None]
+Defer = Callable[..., None]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Asked:
+    session_id: SessionId
+    then: Then
+    sessions: Sessions
+    at: float
+
+
+class Lookups:
+    """Look sessions up and have somebody told, on the thread of a poller; nothing but `attach` is for others.
+
+    ``connect`` returns a client, whose connections show where Redis is and how to get there. ``moves`` says how
+    often others have found that Redis is somewhere else by now. ``on_call`` is told of each answer: ``ok``, and
+    how many seconds it took.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Redis],
+        store: SessionStore,
+        cache: NearCache | None = None,
+        *,
+        moves: Callable[[], int] = lambda: 0,
+        on_call: Callable[[str, float], object] = lambda _outcome, _seconds: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._connect = connect
+        self._store = store
+        self._cache = cache
+        self._moves = moves
+        self._moved = 0
+        self._on_call = on_call
+        self._clock = clock
+        self._poller: selectors.BaseSelector | None = None
+        self._defer: Defer = lambda *_: None
+        self._connection: Any = None
+        self._socket: Any = None
+        self._reader = hiredis.Reader()
+        self._is_opening = False
+        self._opens_at = 0.0
+        self._unsent: list[bytes] = []
+        self._asked: deque[_Asked] = deque()
+
+    def attach(self, poller: selectors.BaseSelector, defer: Defer) -> None:
+        """Be called by what ``poller`` selects; ``defer`` has its thread call something soon, from any other."""
+        self._poller, self._defer = poller, defer
+
+    def ask(self, session_id: SessionId, then: Then) -> bool:
+        """Have ``then`` called with whose session it is, or with None if somebody else has to find out.
+
+        False if it will not be: there is no connection (yet).
+        """
+        if self._socket and self._moves() != self._moved:
+            self.close()
+        if self._socket is None:
+            self._open()
+            return False
+        if len(self._asked) >= MOST_ASKED:
+            return False
+        sessions = self._cache.expect(session_id) if self._cache else {}
+        self._unsent.append(_hget(session_id.key, session_id.field))
+        self._asked.append(_Asked(session_id, then, sessions, self._clock()))
+        return True
+
+    def send(self) -> None:
+        """Send what was asked since; a Redis that takes not even that is not waited for."""
+        if self._unsent:
+            commands, self._unsent = b"".join(self._unsent), []
+            try:
+                is_sent = self._socket.send(commands) == len(commands)
+            except OSError:
+                is_sent = False
+            if not is_sent:
+                self.close()
+
+    def seconds_of_patience(self) -> float:
+        """Return how soon to call `lose_patience`."""
+        return max(0.0, self._asked[0].at + PATIENCE_SECONDS - self._clock()) if self._asked else PAUSE_SECONDS
+
+    def lose_patience(self) -> None:
+        """Leave all that was asked to others if the first answer is late."""
+        if self._asked and not self.seconds_of_patience():
+            self._receive()  # it may be there, and we are late
+            if self._asked and not self.seconds_of_patience():
+                self.close()
+
+    def close(self) -> None:
+        """Leave all that was asked to others, and all that will be for a while."""
+        left, self._asked, self._unsent = self._asked, deque(), []
+        if self._connection:
+            self._poller.unregister(self._socket)  # type: ignore[union-attr]  # there is one since it was opened
+            self._connection.disconnect()
+        self._connection = self._socket = None
+        self._opens_at = self._clock() + PAUSE_SECONDS
+        for asked in left:
+            self._leave(asked)
+
+    # Answers
+
+    def _receive(self, _socket: object = None) -> None:
+        if self._socket is None:  # closed since the poller saw that something is there
+            return
+        try:
+            self._feed()
+            while self._asked and (answer := self._reader.gets()) is not False:
+                self._take(self._asked.popleft(), answer)
+        except (OSError, hiredis.ProtocolError):
+            self.close()
+        if not self._asked and self._reader.has_data():  # nobody asked for that
+            self.close()
+
+    def _feed(self) -> None:
+        with contextlib.suppress(BlockingIOError, InterruptedError):
+            while True:
+                chunk = self._socket.recv(_CHUNK_BYTES)
+                if not chunk:
+                    raise ConnectionResetError
+                self._reader.feed(chunk)
+
+    def _take(self, asked: _Asked, answer: object) -> None:
+        stored = self._store.read(asked.session_id, answer) if isinstance(answer, bytes) else None
+        if not isinstance(answer, Exception):
+            self._on_call("ok", self._clock() - asked.at)
+        if stored is None or self._store.is_due(stored):
+            self._leave(asked)
+            return
+        user = stored.record.user
+        if self._cache:
+            seconds = self._store.seconds_of_rest(stored)
+            self._cache.keep(asked.session_id, asked.sessions, user, seconds=seconds)
+        asked.then(user)
+
+    def _leave(self, asked: _Asked) -> None:
+        if self._cache:
+            self._cache.give_up(asked.session_id, asked.sessions)
+        asked.then(None)
+
+    # The connection
+
+    def _open(self) -> None:
+        if self._poller and not self._is_opening and self._clock() >= self._opens_at:
+            self._is_opening, self._moved = True, self._moves()
+            threading.Thread(target=self._open_here, name="lookups", daemon=True).start()
+
+    def _open_here(self) -> None:
+        connection = None
+        with contextlib.suppress(RedisError, OSError):
+            connection = _connection_of(self._connect())
+        self._defer(self._opened, connection)
+
+    def _opened(self, connection: Any) -> None:
+        self._is_opening = False
+        if connection is None:
+            self._opens_at = self._clock() + PAUSE_SECONDS
+            return
+        self._connection, self._socket, self._reader = connection, connection._sock, hiredis.Reader()  # noqa: SLF001
+        self._socket.setblocking(False)
+        self._poller.register(self._socket, selectors.EVENT_READ, self._receive)  # type: ignore[union-attr]
+
+
+def _hget(key: str, field: str) -> bytes:
+    return bytes(hiredis.pack_command(("HGET", key, field)))  # type: ignore[arg-type]  # a tuple of any length
+
+
+def _connection_of(client: Redis) -> Any:
+    """Return a connection that has just answered, and has nothing more to say."""
+    pool = client.connection_pool
+    connection = pool.connection_class(**pool.connection_kwargs)
+    try:
+        connection.connect()
+        connection.send_command("PING")
+        connection.read_response()
+    except BaseException:
+        connection.disconnect()
+        raise
+    return connection
