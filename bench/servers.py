@@ -10,6 +10,7 @@ import hmac
 import json
 import os
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -321,13 +322,33 @@ def behind_nginx(server: Running) -> Iterator[Running]:
 
 @contextlib.contextmanager
 def wechat(*, seconds: float) -> Iterator[str]:
-    """Run the sandbox on the load's core, let each code2Session take ``seconds`` longer, and give its address."""
+    """Run the sandbox on the load's core, have code2Session take ``seconds`` in all, and give its address."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = gunicorn("wechat:app", "--bind", f"127.0.0.1:{port}", "--config", "/dev/null", "--threads", "32")
     environment = {**os.environ, **wxlogin_settings(""), "PYTHONPATH": str(HERE / "contenders")}
     with running([*command, "--keep-alive", "75"], core=LOAD_CORE, cwd=PROJECT, env=environment):
         wait_until(lambda: is_up(url))
-        fault = {"path": "/sns/jscode2session", "delay_seconds": seconds, "times": 1_000_000}
-        requests.post(f"{url}/_sandbox/faults", json=fault, timeout=5).raise_for_status()
+        delay_wechat(url, seconds)
+        delay_wechat(url, 2 * seconds - time_of_wechat(url))
         yield url
+
+
+def delay_wechat(url: str, seconds: float) -> None:
+    """Have code2Session take so much longer than it does by itself."""
+    requests.delete(f"{url}/_sandbox/faults", timeout=5).raise_for_status()
+    fault = {"path": "/sns/jscode2session", "delay_seconds": seconds, "times": 1_000_000}
+    requests.post(f"{url}/_sandbox/faults", json=fault, timeout=5).raise_for_status()
+
+
+def time_of_wechat(url: str, *, times: int = 40) -> float:
+    """Return how long the sandbox takes to answer over a connection that is kept, in seconds."""
+    query = {"appid": APPID, "secret": APP_SECRET, "grant_type": "authorization_code"}
+    spent = []
+    with requests.Session() as session:
+        for _ in range(times):
+            code = session.post(f"{url}/_sandbox/codes", timeout=5).json()["code"]
+            began = time.perf_counter()
+            session.get(f"{url}/sns/jscode2session", params={**query, "js_code": code}, timeout=5)
+            spent.append(time.perf_counter() - began)
+    return statistics.median(spent)

@@ -30,8 +30,6 @@ from redis import Redis
 from bench import redis_memory
 from bench.servers import (
     ALL,
-    APP_SECRET,
-    APPID,
     AT_ONCE,
     BARE,
     CEILING,
@@ -48,6 +46,7 @@ from bench.servers import (
     redis_server,
     serving,
     store_on,
+    time_of_wechat,
     wait_until,
     wechat,
 )
@@ -281,21 +280,8 @@ def logins(rounds: int) -> str:
         f"## Logins while WeChat takes 50 ms\n\n{median(found[1:], 'per_second'):.0f} a second, "
         f"{median(found[1:], 'cpu') / 1000:.1f} ms of a processor each.\n"
         f"Of the {bound:.0f} that 8 threads can wait for: {statistics.median(shares):.2f} "
-        f"({shares[0]:.2f} to {shares[-1]:.2f}). One call of the sandbox takes {own * 1000:.1f} ms by itself.\n"
+        f"({shares[0]:.2f} to {shares[-1]:.2f}). A call of the sandbox alone: {own * 1000:.1f} ms.\n"
     )
-
-
-def time_of_wechat(sandbox: str, *, times: int = 40) -> float:
-    """Return how long the sandbox takes to answer over a connection that is kept, in seconds."""
-    query = {"appid": APPID, "secret": APP_SECRET, "grant_type": "authorization_code"}
-    spent = []
-    with requests.Session() as session:
-        for _ in range(times):
-            code = session.post(f"{sandbox}/_sandbox/codes", timeout=5).json()["code"]
-            began = time.perf_counter()
-            session.get(f"{sandbox}/sns/jscode2session", params={**query, "js_code": code}, timeout=5)
-            spent.append(time.perf_counter() - began)
-    return statistics.median(spent)
 
 
 def start(rounds: int) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
+import certifi
 
 from wxlogin.check.findings import OK, PROBLEM, WARNING, Finding
 from wxlogin.wechat.connections import time_limit
@@ -98,7 +98,7 @@ def _looked_up(host: str, port: int) -> tuple[str, int]:
 
 
 def _authorities() -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=DEFAULT_CA_BUNDLE_PATH)  # those of the service
+    return ssl.create_default_context(cafile=certifi.where())  # those of the service
 
 
 def _obstacle(host: str, error: OSError) -> Finding:

@@ -31,9 +31,11 @@ _SCOPES: dict[str, Scope] = {
 def register(app: Flask) -> None:
     """Count the requests to the blueprints that ``app`` has by now."""
     rate_limits = Services.of(app).rate_limits
+    limited: set[str] = set()
     limiter = Limiter(
         _client,
-        request_identifier=_limited_endpoint,
+        # Of a request without one, which has no limit, Flask-Limiter looks no further.
+        request_identifier=lambda: (request.endpoint or "") if request.blueprint in limited else "",
         strategy="fixed-window",
         headers_enabled=False,  # these would cost two more round trips for each request
         on_breach=_refuse,
@@ -44,14 +46,10 @@ def register(app: Flask) -> None:
         scope = _SCOPES.get(blueprint.name)
         if scope and rate_limits.allowances[scope].per_address != UNLIMITED:
             limit = limiter.shared_limit(rate_limits.allowances[scope].per_address, scope=scope)
+            limited.add(blueprint.name)
             limit(blueprint)  # type: ignore[call-overload]  # Flask types it by its base class
     limiter.init_app(app)
     app.before_request(_count_user)
-
-
-def _limited_endpoint() -> str:
-    """Return the request's endpoint, but nothing if it has no limit: Flask-Limiter then looks no further."""
-    return (request.endpoint or "") if request.blueprint in _SCOPES else ""
 
 
 def _client() -> str:

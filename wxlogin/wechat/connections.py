@@ -17,8 +17,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, SSLError
 from urllib3.util.ssl_ import create_urllib3_context
@@ -29,7 +28,7 @@ _connecting = ThreadPoolExecutor(max_workers=8, thread_name_prefix="wechat-conne
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Let what this thread does inside, over a `TimelyAdapter`, take ``seconds`` in all.
+    """Let what this thread does inside, over `TimelyPools`, take ``seconds`` in all.
 
     Limits nest: an inner one shortens the time that is left, and never extends it.
     """
@@ -46,15 +45,18 @@ def time_left() -> float:
     return max(0.0, _deadline() - time.monotonic())
 
 
-class TimelyAdapter(HTTPAdapter):
-    """A transport for `requests` whose calls have to be made inside a `time_limit`."""
+class TimelyPools(PoolManager):
+    """urllib3's pools of ``most`` kept connections each, whose calls have to be made inside a `time_limit`.
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the pools use our connections and our TLS sockets."""
-        context = create_urllib3_context()
+    The certificates of the authorities to trust are read once, from ``authorities_path``, a PEM file.
+    """
+
+    def __init__(self, *, most: int, authorities_path: str) -> None:
+        context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
+        context.load_verify_locations(authorities_path)
         context.sslsocket_class = _TimelyTlsSocket
-        super().init_poolmanager(*args, ssl_context=context, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _TimelyPool, "https": _TimelyTlsPool}
+        super().__init__(maxsize=most, ssl_context=context)
+        self.pool_classes_by_scheme = {"http": _TimelyPool, "https": _TimelyTlsPool}
 
 
 def _within_call(seconds: float | None) -> float:

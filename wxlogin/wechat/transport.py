@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 from collections.abc import Mapping
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlencode
 
-import requests
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+import certifi
+from urllib3 import BaseHTTPResponse, Timeout
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
 
-from wxlogin.wechat.connections import TimelyAdapter
+from wxlogin.wechat.connections import TimelyPools
 from wxlogin.wechat.errors import NoAnswer, NotReached, UnusableAnswer, WeChatError
 
 # urllib3 logs whole URLs, and the query has secrets: each request's at DEBUG, and at WARNING that of an answer
@@ -21,6 +22,7 @@ logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
 logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
 
 _ANSWER_BYTES = 64 * 1024
+_HEADERS = {"User-Agent": "wxlogin", "Accept-Encoding": "identity", "Accept": "*/*", "Connection": "keep-alive"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,8 +37,8 @@ class Call:
 class Transport:
     """A pool of kept connections that does what it is told and nothing else; timeouts are in seconds. Thread-safe.
 
-    Proxies, credentials and certificates of the environment, cookies and compressed answers are left out.
-    ``authorities_path`` leads to a PEM file of the authorities to trust, instead of the usual ones.
+    Proxies, credentials and certificates of the environment, cookies, redirects and compressed answers are left
+    out. ``authorities_path`` leads to a PEM file of the authorities to trust, instead of the usual ones.
     """
 
     def __init__(
@@ -49,13 +51,12 @@ class Transport:
         authorities_path: str | None,
     ) -> None:
         self._url = url.rstrip("/")
-        self._timeouts = (connect_timeout, read_timeout)
-        self._connections = _open_connections(most=most_connections)
-        self._connections.verify = authorities_path or True
+        self._timeout = Timeout(connect=connect_timeout, read=read_timeout)
+        self._pools = TimelyPools(most=most_connections, authorities_path=authorities_path or certifi.where())
 
     def close(self) -> None:
         """Close the connections that are kept."""
-        self._connections.close()
+        self._pools.clear()
 
     def send(self, call: Call) -> bytes | WeChatError:
         """Send a call, within a `time_limit`, and return the body of the answer or what went wrong.
@@ -63,46 +64,42 @@ class Transport:
         That is a value, lest it be raised where the original, whose text has the URL, would become its context.
         """
         try:
-            return self._read(call)
+            response = self._request(call)
+            try:
+                return _read(response)
+            finally:
+                response.close()  # if it was read to its end, the connection is back in its pool by now
         except WeChatError as failure:
             return failure
-        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+        except (HTTPError, OSError, ValueError) as error:
             return _failure_of(error)
 
-    def _read(self, call: Call) -> bytes:
-        with self._connections.request(
-            "GET" if call.body is None else "POST",
-            self._url + call.path,
-            params=urlencode(call.query, errors="replace"),
-            json=call.body,
-            timeout=self._timeouts,
-            allow_redirects=False,
-            stream=True,
-        ) as response:
-            if response.status_code != 200:
-                raise UnusableAnswer(f"HTTP status {response.status_code}")
-            answer = bytes(response.raw.read(_ANSWER_BYTES + 1, decode_content=False))
-            missing = response.raw.length_remaining
-        if len(answer) > _ANSWER_BYTES:
-            raise UnusableAnswer(f"the answer is longer than {_ANSWER_BYTES} bytes")
-        if missing:  # urllib3 itself would complain at the next read only
-            raise NoAnswer("the answer is cut off")
-        return answer
+    def _request(self, call: Call) -> BaseHTTPResponse:
+        query = urlencode(call.query, errors="replace")
+        body, headers = None, _HEADERS
+        if call.body is not None:
+            body, headers = json.dumps(call.body).encode(), {**_HEADERS, "Content-Type": "application/json"}
+        return self._pools.urlopen(
+            "GET" if body is None else "POST",
+            f"{self._url}{call.path}?{query}" if query else f"{self._url}{call.path}",
+            body=body,
+            headers=headers,
+            timeout=self._timeout,
+            retries=False,
+            redirect=False,
+            preload_content=False,
+        )
 
 
-def _open_connections(*, most: int) -> requests.Session:
-    connections = _Connections()
-    connections.trust_env = False
-    connections.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    connections.headers.update({"User-Agent": "wxlogin", "Accept-Encoding": "identity"})
-    for scheme in ("https://", "http://"):
-        connections.mount(scheme, TimelyAdapter(pool_maxsize=most, max_retries=0))
-    return connections
-
-
-class _Connections(requests.Session):
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """Know of no redirect: of one that is not followed, `requests` still reads and unpacks all of the body."""
+def _read(response: BaseHTTPResponse) -> bytes:
+    if response.status != 200:
+        raise UnusableAnswer(f"HTTP status {response.status}")
+    answer = response.read(_ANSWER_BYTES + 1, decode_content=False)
+    if len(answer) > _ANSWER_BYTES:
+        raise UnusableAnswer(f"the answer is longer than {_ANSWER_BYTES} bytes")
+    if response.length_remaining:  # urllib3 itself would complain at the next read only
+        raise NoAnswer("the answer is cut off")
+    return answer
 
 
 def _failure_of(error: Exception) -> WeChatError:
@@ -111,9 +108,8 @@ def _failure_of(error: Exception) -> WeChatError:
     A bare ValueError is how http.client takes a chunk of negative length.
     """
     name = type(error).__name__
-    if isinstance(error, requests.exceptions.SSLError):
+    if isinstance(error, SSLError):
         return UnusableAnswer(f"TLS failed: {name}")
-    reason = getattr(error.args[0], "reason", None) if error.args else None
-    if isinstance(reason, NewConnectionError | ConnectTimeoutError):
-        return NotReached(type(reason).__name__)
+    if isinstance(error, NewConnectionError | ConnectTimeoutError):
+        return NotReached(name)
     return NoAnswer(name)
