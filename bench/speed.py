@@ -122,8 +122,16 @@ def _first_line(command: list[str]) -> str:
 # Load
 
 
-def load(server: Running, lines: Path, path: str, *, kind: str = "check", seconds: int = SECONDS) -> Measured:
-    """Ask a server as fast as it answers, and return what that came to; who is refused too much is told of."""
+def load(
+    server: Running,
+    lines: Path,
+    path: str,
+    *,
+    kind: str = "check",
+    seconds: int = SECONDS,
+    is_refused: bool = False,
+) -> Measured:
+    """Ask a server as fast as it answers, and return what that came to; ends if it answers as it should not."""
     command = [
         "taskset",
         "-c",
@@ -141,8 +149,8 @@ def load(server: Running, lines: Path, path: str, *, kind: str = "check", second
     ).stdout
     spent = server.cpu_seconds() - before
     told: dict[str, float] = json.loads(said.strip().splitlines()[-1])
-    if told["lost"]:
-        say(f"{server.name} lost {told['lost']:.0f}")
+    if told["lost"] or told["refused"] != (told["requests"] if is_refused else 0):
+        raise SystemExit(f"{server.name} does not answer as it should: {told}")
     return Measured(
         told["requests"] / told["microseconds"] * 1e6, told["p50"], told["p99"], spent / told["requests"] * 1e6
     )
@@ -176,13 +184,23 @@ def written(lines: Sequence[str]) -> Iterator[Path]:
         yield path
 
 
-def compare(servers: Sequence[Running], cookies_of: Callable[[Running], Sequence[str]], *, rounds: int) -> Rounds:
+def compare(
+    servers: Sequence[Running],
+    cookies_of: Callable[[Running], Sequence[str]],
+    *,
+    rounds: int,
+    is_refused: bool = False,
+) -> Rounds:
     """Measure the checks of several servers, after a warm-up."""
     with contextlib.ExitStack() as stack:
         files = {server.name: stack.enter_context(written(cookies_of(server))) for server in servers}
+
+        def ask(server: Running, seconds: int = SECONDS) -> Measured:
+            return load(server, files[server.name], "/auth", seconds=seconds, is_refused=is_refused)
+
         for server in servers:
-            load(server, files[server.name], "/auth", seconds=WARM_UP_SECONDS)
-        return in_turns(servers, lambda server: load(server, files[server.name], "/auth"), rounds=rounds)
+            ask(server, WARM_UP_SECONDS)
+        return in_turns(servers, ask, rounds=rounds)
 
 
 # Tables
@@ -256,7 +274,7 @@ def refused(rounds: int) -> str:
             ("no session", ["other=1"]),
             ("a wrong id", [f"sessionid={'x' * 59}; session={'x' * 43}"]),
         ):
-            found = compare(servers, lambda _server, lines=lines: lines, rounds=rounds)  # type: ignore[misc]
+            found = compare(servers, lambda _server, lines=lines: lines, rounds=rounds, is_refused=True)  # type: ignore[misc]
             parts.append(f"## `/auth` with {what}\n\n{table(found)}\n")
     return "\n".join(parts)
 
