@@ -180,17 +180,75 @@ def test_a_session_that_has_expired_is_for_others_to_refuse(
     assert loop.answer(session_id) is None
 
 
-def test_a_clock_that_is_due_is_for_others_to_move(
-    loop: Loop, session_id: SessionId, store: SessionStore, clock: Clock
+def test_a_clock_that_is_due_is_moved_once_and_nobody_waits_for_it(
+    loop: Loop, session_id: SessionId, store: SessionStore, clock: Clock, real_redis: Redis
 ) -> None:
+    began = store.now()
     clock.advance(TOUCH_SECONDS - 1)
     assert loop.answer(session_id) == USER
-
+    assert store.load(session_id).record.last_seen_at == began
     clock.advance(1)
+
+    with monitored(real_redis) as commands:
+        asked = [loop.ask(session_id) for _ in range(5)]
+        loop.turn_until(lambda: all(asked), what="all are answered")
+        asked += [loop.ask(session_id)]
+        loop.turn_until(lambda: all(asked) and not loop.lookups._asked, what="the clock is moved")
+
+    assert asked == [[USER]] * 6
+    assert [each.split(" ")[0] for each in commands].count("EVAL") == 1
+    assert store.load(session_id).record.last_seen_at == store.now()
+    assert {*loop.calls} == {"ok"}
+
+    clock.advance(TOUCH_SECONDS)
+    loop.answer(session_id)
+    loop.turn_until(lambda: store.load(session_id).record.last_seen_at == store.now(), what="it is moved again")
+
+
+def test_a_session_that_ends_while_its_clock_is_moved_stays_ended(
+    loop: Loop, session_id: SessionId, store: SessionStore, clock: Clock
+) -> None:
+    clock.advance(TOUCH_SECONDS)
+    answers = loop.ask(session_id)
+    loop.lookups.send()
+    wait_until(lambda: bool(loop.poller.select(0)), what="the session is read")
+    store.delete(session_id)
+
+    loop.turn_until(lambda: bool(answers) and not loop.lookups._asked, what="the clock would be moved")
+
     assert loop.answer(session_id) is None
 
-    store.touch(store.load(session_id))
-    assert loop.answer(session_id) == USER
+
+def test_a_clock_that_was_not_moved_because_the_connection_broke_is_moved_the_next_time(
+    loop: Loop, session_id: SessionId, store: SessionStore, clock: Clock
+) -> None:
+    clock.advance(TOUCH_SECONDS)
+    answers = loop.ask(session_id)
+    loop.lookups.send()
+    wait_until(lambda: bool(loop.poller.select(0)), what="the session is read")
+    loop.lookups._receive()
+    loop.lookups.close()
+    assert answers == [USER]
+    assert store.load(session_id).record.last_seen_at == store.now() - TOUCH_SECONDS
+
+    loop.waited.advance(PAUSE_SECONDS)
+    loop.open(session_id)
+
+    loop.turn_until(lambda: store.load(session_id).record.last_seen_at == store.now(), what="it is moved")
+
+
+def test_a_redis_that_takes_no_changes_is_left_to_others(
+    loop: Loop, session_id: SessionId, clock: Clock, real_redis: Redis
+) -> None:
+    clock.advance(TOUCH_SECONDS)
+    real_redis.config_set("min-replicas-to-write", "1")  # and there is none
+    try:
+        assert loop.answer(session_id) == USER
+
+        loop.turn_until(lambda: not loop.poller.get_map(), what="the connection is given up")
+    finally:
+        real_redis.config_set("min-replicas-to-write", "0")
+    assert not loop.lookups.ask(session_id, print)
 
 
 def test_the_record_of_somebody_else_opens_nothing(

@@ -1,8 +1,8 @@
 """Sessions looked up in Redis by whoever waits for connections and must not wait for anything else.
 
 The commands of all requests that came at once go out in one piece over one connection, and the answers are taken
-as they come. What is not as it should be (an answer that is late, an error, a session that is none, a clock that
-is due) is left to those who may wait, and ask again in their own way (`SessionChecks`).
+as they come. What is not as it should be (an answer that is late, an error, a session that is none) is left to
+those who may wait, and ask again in their own way (`SessionChecks`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from redis import Redis, RedisError
 from wxlogin.sessions.near_cache import NearCache, Sessions
 from wxlogin.sessions.record import User
 from wxlogin.sessions.session_id import SessionId
-from wxlogin.sessions.store import SessionStore
+from wxlogin.sessions.store import SessionStore, StoredSession
 
 PATIENCE_SECONDS = 0.05
 PAUSE_SECONDS = 1.0
@@ -36,13 +36,15 @@ Defer = Callable[..., None]
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Asked:
     session_id: SessionId
-    then: Then
+    then: Then | None  # or nobody is told: a clock was moved
     sessions: Sessions
     at: float
 
 
 class Lookups:
     """Look sessions up and have somebody told, on the thread of a poller; nothing but `attach` is for others.
+
+    A session whose idle clock is due is found all the same, and the clock is moved, once, without waiting for it.
 
     ``connect`` returns a client, whose connections show where Redis is and how to get there. ``moves`` says how
     often others have found that Redis is somewhere else by now. ``on_call`` is told of each answer: ``ok``, and
@@ -75,6 +77,7 @@ class Lookups:
         self._opens_at = 0.0
         self._unsent: list[bytes] = []
         self._asked: deque[_Asked] = deque()
+        self._touching: set[SessionId] = set()
 
     def attach(self, poller: selectors.BaseSelector, defer: Defer) -> None:
         """Be called by what ``poller`` selects; ``defer`` has its thread call something soon, from any other."""
@@ -93,9 +96,12 @@ class Lookups:
         if len(self._asked) >= MOST_ASKED:
             return False
         sessions = self._cache.expect(session_id) if self._cache else {}
-        self._unsent.append(_hget(session_id.key, session_id.field))
-        self._asked.append(_Asked(session_id, then, sessions, self._clock()))
+        self._put(_Asked(session_id, then, sessions, self._clock()), "HGET", session_id.key, session_id.field)
         return True
+
+    def _put(self, asked: _Asked, *command: Any) -> None:
+        self._unsent.append(hiredis.pack_command(command))
+        self._asked.append(asked)
 
     def send(self) -> None:
         """Send what was asked since; a Redis that takes not even that is not waited for."""
@@ -121,7 +127,7 @@ class Lookups:
 
     def close(self) -> None:
         """Leave all that was asked to others, and all that will be for a while."""
-        left, self._asked, self._unsent = self._asked, deque(), []
+        left, self._asked, self._unsent, self._touching = self._asked, deque(), [], set()
         if self._connection:
             self._poller.unregister(self._socket)  # type: ignore[union-attr]  # there is one since it was opened
             self._connection.disconnect()
@@ -153,22 +159,44 @@ class Lookups:
                 self._reader.feed(chunk)
 
     def _take(self, asked: _Asked, answer: object) -> None:
+        if isinstance(answer, Exception):
+            self._refuse(asked)
+            return
+        self._on_call("ok", self._clock() - asked.at)
+        if asked.then is None:
+            self._touching.discard(asked.session_id)
+        else:
+            self._tell(asked, asked.then, answer)
+
+    def _refuse(self, asked: _Asked) -> None:
+        """Leave a request to others; and all of them, if Redis answers, but takes no changes: they see to that."""
+        if asked.then:
+            self._leave(asked)
+        else:
+            self.close()
+
+    def _tell(self, asked: _Asked, then: Then, answer: object) -> None:
         stored = self._store.read(asked.session_id, answer) if isinstance(answer, bytes) else None
-        if not isinstance(answer, Exception):
-            self._on_call("ok", self._clock() - asked.at)
-        if stored is None or self._store.is_due(stored):
+        if stored is None:
             self._leave(asked)
             return
-        user = stored.record.user
+        if self._store.is_due(stored):
+            self._touch(stored)
         if self._cache:
             seconds = self._store.seconds_of_rest(stored)
-            self._cache.keep(asked.session_id, asked.sessions, user, seconds=seconds)
-        asked.then(user)
+            self._cache.keep(asked.session_id, asked.sessions, stored.record.user, seconds=seconds)
+        then(stored.record.user)
+
+    def _touch(self, stored: StoredSession) -> None:
+        if stored.session_id not in self._touching:
+            self._touching.add(stored.session_id)
+            self._put(_Asked(stored.session_id, None, {}, self._clock()), "EVAL", *self._store.touching(stored))
 
     def _leave(self, asked: _Asked) -> None:
         if self._cache:
             self._cache.give_up(asked.session_id, asked.sessions)
-        asked.then(None)
+        if asked.then:
+            asked.then(None)
 
     # The connection
 
@@ -191,10 +219,6 @@ class Lookups:
         self._connection, self._socket, self._reader = connection, connection._sock, hiredis.Reader()  # noqa: SLF001
         self._socket.setblocking(False)
         self._poller.register(self._socket, selectors.EVENT_READ, self._receive)  # type: ignore[union-attr]
-
-
-def _hget(key: str, field: str) -> bytes:
-    return bytes(hiredis.pack_command(("HGET", key, field)))  # type: ignore[arg-type]  # a tuple of any length
 
 
 def _connection_of(client: Redis) -> Any:

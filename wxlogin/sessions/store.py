@@ -308,6 +308,13 @@ class SessionStore:
             except StoreUnavailable:
                 logger.warning("a session's idle clock was not moved")
 
+    def touching(self, stored: StoredSession) -> Script:
+        """Return the script that moves the idle clock of a session, for a Redis that is no Cluster."""
+        record = dataclasses.replace(stored.record, last_seen_at=self.now())
+        key, field = stored.session_id.key, stored.session_id.field
+        value = self._seal_record(stored.session_id, record, _made_in(stored.value))
+        return (_REPLACE, 1, key, field, stored.value, value)
+
     def is_due(self, stored: StoredSession) -> bool:
         """Say whether the idle clock is to be moved."""
         return self.now() - stored.record.last_seen_at >= TOUCH_SECONDS
