@@ -378,10 +378,21 @@ def test_rights_that_are_missing_are_named(check: Any, tmp_path: Path, rule: str
         assert part in check(REDIS_URL=server.url.replace("//", f"//wxlogin:{KEY}@")).wrong
 
 
+@pytest.mark.parametrize("rule", ["-client|tracking", "-ping"])
+def test_a_redis_that_will_not_tell_of_changes_is_told(check: Any, tmp_path: Path, rule: str) -> None:
+    with redis_server(tmp_path) as server, server.client() as operator:
+        operator.execute_command("ACL", "SETUSER", "wxlogin", "on", f">{KEY}", "~wxlogin:*", "+@all", rule)
+
+        checked = check(REDIS_URL=server.url.replace("//", f"//wxlogin:{KEY}@"))
+
+    assert "Redis does not tell of sessions that change" in checked.of(WARNING)
+    assert checked.of(PROBLEM) == []
+
+
 def test_the_rights_of_the_documentation_are_enough(check: Any, tmp_path: Path) -> None:
     rights = (
         "~wxlogin:* -@all +eval +incrby +pttl +expire +get +hget +hgetall +hset +hdel +type +del +time +expireat "
-        "+exists +set +info"
+        "+exists +set +info +ping +client|tracking"
     )
     with redis_server(tmp_path) as server, server.client() as operator:
         operator.execute_command("ACL", "SETUSER", "wxlogin", "reset", "on", f">{KEY}", *rights.split())
@@ -390,6 +401,7 @@ def test_the_rights_of_the_documentation_are_enough(check: Any, tmp_path: Path) 
 
     assert checked.of(PROBLEM) == []
     assert "may not" not in checked.wrong
+    assert "does not tell" not in checked.wrong
 
 
 def test_tls_that_fails_is_told(check: Any, tmp_path: Path) -> None:

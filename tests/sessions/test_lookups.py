@@ -16,7 +16,9 @@ from redis import Redis
 
 from tests.conftest import SECRET_KEY, Clock
 from tests.fault_proxy import FaultProxy, fault_proxy
+from tests.redis_topologies import tls_redis
 from tests.servers import RedisServer, connected, guarded, monitored, round_trips, wait_until
+from wxlogin.redis_clients import ConnectionOptions, connect, parse_url
 from wxlogin.seal import Seal
 from wxlogin.sessions.lookups import MOST_ASKED, PATIENCE_SECONDS, PAUSE_SECONDS, Lookups
 from wxlogin.sessions.near_cache import NearCache
@@ -26,14 +28,19 @@ from wxlogin.sessions.store import TOUCH_SECONDS, Lifetimes, SessionStore
 
 USER = User("wx4f4bc4dec97d474b", "oGZUI0egBJY1zhBYw2KhdUfwVJJE")
 IDLE = 7 * 86400
-NOT_YET = object()
+PATIENT = ConnectionOptions(connect_timeout_seconds=5, read_timeout_seconds=5)
 
 
 class Loop:
     """What a worker does between two requests, as often as a test has it done."""
 
     def __init__(
-        self, url: str, store: SessionStore, cache: NearCache | None = None, *, patience_seconds: float = 5
+        self,
+        url: str,
+        store: SessionStore,
+        cache: NearCache | None = None,
+        *,
+        options: ConnectionOptions = PATIENT,
     ) -> None:
         self.poller = selectors.DefaultSelector()
         self.soon: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
@@ -41,7 +48,7 @@ class Loop:
         self.moves = 0
         self.waited = Clock(100.0)
         self.lookups = Lookups(
-            lambda: connected(url, timeout_seconds=patience_seconds),
+            lambda: client_of(url, options),
             store,
             cache,
             moves=lambda: self.moves,
@@ -86,10 +93,21 @@ class Loop:
         self.turn_until(lambda: bool(asked), what="it is answered")
 
 
+def client_of(url: str, options: ConnectionOptions) -> Redis:
+    """Return a client as the service makes its own."""
+    client = connect(parse_url(url), options)
+    assert isinstance(client, Redis)
+    return client
+
+
+def store_on(client: Redis, clock: Clock) -> SessionStore:
+    lifetimes = Lifetimes(idle=IDLE, longest=30 * 86400)
+    return SessionStore(guarded(client), Seal([SECRET_KEY]), lifetimes=lifetimes, clock=clock)
+
+
 @pytest.fixture
 def store(real_redis: Redis, clock: Clock) -> SessionStore:
-    lifetimes = Lifetimes(idle=IDLE, longest=30 * 86400)
-    return SessionStore(guarded(real_redis), Seal([SECRET_KEY]), lifetimes=lifetimes, clock=clock)
+    return store_on(real_redis, clock)
 
 
 @pytest.fixture
@@ -146,6 +164,25 @@ def test_what_is_asked_at_once_goes_in_one_piece_and_comes_back_to_whom_it_is_fo
 
     assert asked == [[user] for user in users]
     assert trips() == 1
+
+
+def test_over_tls_it_is_the_same(tmp_path: Path, clock: Clock) -> None:
+    with tls_redis(tmp_path) as server:
+        options = dataclasses.replace(
+            PATIENT, ca_file=str(server.ca_file), cert_file=str(server.cert_file), key_file=str(server.key_file)
+        )
+        users = [dataclasses.replace(USER, openid=f"oUser-{number:022}") for number in range(500)]
+        with contextlib.closing(client_of(server.url, options)) as client:
+            store = store_on(client, clock)
+            ids = [log_in(store, user) for user in users]
+            loop = Loop(server.url, store, options=options)
+            loop.open(ids[0])
+
+            asked = [loop.ask(session_id) for session_id in ids]
+            loop.turn_until(lambda: all(asked), what="all are answered")
+
+            loop.lookups.close()
+    assert asked == [[user] for user in users]
 
 
 def test_nothing_is_asked_but_one_field(loop: Loop, session_id: SessionId, real_redis: Redis) -> None:
@@ -338,7 +375,7 @@ def test_a_redis_that_does_not_answer_a_greeting_is_not_asked(
     proxy: FaultProxy, store: SessionStore, session_id: SessionId
 ) -> None:
     proxy.blackhole()
-    loop = Loop(proxy.url, store, patience_seconds=0.2)
+    loop = Loop(proxy.url, store, options=ConnectionOptions(read_timeout_seconds=0.2))
     assert not loop.lookups.ask(session_id, print)
 
     function, *arguments = loop.soon.get()

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from redis import RedisError
+from redis import Redis, RedisError
 from redis.cluster import RedisCluster
 from redis.exceptions import (
     AuthenticationError,
@@ -26,6 +26,7 @@ from redis.sentinel import MasterNotFoundError
 
 from wxlogin.check.findings import OK, PROBLEM, WARNING, Finding
 from wxlogin.redis_clients import Client, ConnectionOptions, RedisAddress, connect
+from wxlogin.sessions.invalidations import open_push_connection
 
 _AREA = "redis"
 _KEY = "wxlogin:health:check"
@@ -103,6 +104,7 @@ def look_at(address: RedisAddress, options: ConnectionOptions) -> Iterator[Findi
         yield _rights(forbidden := _forbidden_to(client))
         if not forbidden:
             yield from _measure(client)
+            yield from _listen(client)
         yield from _read_what_it_says(client, address)
     except (RedisError, RedisClusterException, OSError) as error:
         yield _trouble(error)
@@ -170,6 +172,27 @@ def _rights(forbidden: list[str]) -> Finding:
         "What needs them answers 503.",
         "Give it the rights in docs/operations.md, An ACL user.",
     )
+
+
+def _listen(client: Client) -> Iterator[Finding]:
+    """See whether Redis would tell of sessions that change; a Cluster is not asked to."""
+    if not isinstance(client, Redis):
+        return
+    try:
+        connection = open_push_connection(client)
+        try:
+            connection.send_command("PING")
+            connection.read_response()
+        finally:
+            connection.disconnect()
+    except ResponseError:
+        yield Finding(
+            _AREA,
+            WARNING,
+            "Redis does not tell of sessions that change",
+            "Each check of a session asks Redis, and none is answered from memory.",
+            "Give its user +ping +client|tracking (docs/operations.md, An ACL user), and be it Redis 6 or newer.",
+        )
 
 
 def _measure(client: Client) -> Iterator[Finding]:

@@ -65,7 +65,7 @@ class Invalidations:
     def _listen_for_once(self) -> bool:
         """Listen until that fails, and say whether it worked for a while."""
         try:
-            connection = _open_push_connection(self._connect())
+            connection = open_push_connection(self._connect())
         except ResponseError as error:
             logger.warning("sessions are looked up in Redis each time: it refuses to tell of changes (%s)", error)
             self._stopping.wait(_REFUSED_PAUSE_SECONDS)
@@ -112,8 +112,11 @@ class Invalidations:
         self._on_change(is_open)
 
 
-def _open_push_connection(client: Redis) -> Any:
-    """Return a connection on which Redis speaks unasked, in RESP3, and tells of users' sessions that change."""
+def open_push_connection(client: Redis) -> Any:
+    """Return a connection on which Redis speaks unasked, in RESP3, and tells of users' sessions that change.
+
+    Raises redis-py's errors: `ResponseError` if Redis refuses to.
+    """
     pool = client.connection_pool
     connection = pool.connection_class(**{**pool.connection_kwargs, "protocol": 3})
     try:

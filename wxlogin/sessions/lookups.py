@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import selectors
+import ssl
 import threading
 import time
 from collections import deque
@@ -106,12 +107,11 @@ class Lookups:
     def send(self) -> None:
         """Send what was asked since; a Redis that takes not even that is not waited for."""
         if self._unsent:
-            commands, self._unsent = b"".join(self._unsent), []
+            commands, self._unsent = memoryview(b"".join(self._unsent)), []
             try:
-                is_sent = self._socket.send(commands) == len(commands)
+                while commands:  # TLS takes some of it at a time
+                    commands = commands[self._socket.send(commands) :]
             except OSError:
-                is_sent = False
-            if not is_sent:
                 self.close()
 
     def seconds_of_patience(self) -> float:
@@ -151,7 +151,7 @@ class Lookups:
             self.close()
 
     def _feed(self) -> None:
-        with contextlib.suppress(BlockingIOError, InterruptedError):
+        with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError):
             while True:
                 chunk = self._socket.recv(_CHUNK_BYTES)
                 if not chunk:
