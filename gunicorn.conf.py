@@ -18,6 +18,7 @@ from wxlogin.app import warn_of_eviction  # noqa: E402  # imported before the wo
 from wxlogin.dead_workers import bury  # noqa: E402
 from wxlogin.processors import usable_processors  # noqa: E402
 from wxlogin.settings import InvalidSettings  # noqa: E402
+from wxlogin.worker import Worker  # noqa: E402
 
 _BOOT_PAUSE_SECONDS = 1
 _SPARE_FILES = 128  # for what a worker opens besides its clients' connections
@@ -84,7 +85,8 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Let each worker answer without a thread what it can, and one look at what needs a look."""
-    worker.answer_at_once(worker.wsgi.wsgi_app)
+    if isinstance(worker, Worker):  # --worker-class may say otherwise
+        worker.answer_at_once(worker.wsgi.wsgi_app)
     if worker.is_first:
         warn_of_eviction(worker.wsgi)
 

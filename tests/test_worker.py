@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import socket
@@ -179,7 +180,6 @@ def test_a_connection_that_is_broken_is_closed(kept: Kept) -> None:
     "settings",
     [
         {"accesslog": "-"},
-        {"statsd_host": "127.0.0.1:8125"},
         {"certfile": "cert.pem"},
         {"pre_request": lambda _worker, _request: None},
         {"post_request": lambda _worker, _request, _environ, _response: None},
@@ -189,6 +189,19 @@ def test_a_connection_that_is_broken_is_closed(kept: Kept) -> None:
 def test_who_is_to_be_told_of_each_request_is_told(kept: Kept, settings: dict[str, Any]) -> None:
     for name, value in settings.items():
         kept.worker.cfg.set(name, value)
+    kept.worker.log = Logger(kept.worker.cfg) if "certfile" not in settings else kept.worker.log
+
+    kept.answer_with([("X-WX-OPENID", "oUser")])
+
+    assert kept.worker._gate is None
+
+
+class Told(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """A logger of somebody's own."""
+
+
+def test_a_logger_of_somebodys_own_is_told_of_each_request(kept: Kept) -> None:
+    kept.worker.log = Told(kept.worker.cfg)
 
     kept.answer_with([("X-WX-OPENID", "oUser")])
 
@@ -202,3 +215,33 @@ def test_a_worker_that_stops_answers_with_threads(kept: Kept) -> None:
     kept.client.sendall(REQUEST)
 
     assert b"\r\nConnection: close\r\n" in kept.received()
+
+
+@pytest.mark.parametrize("is_later", [False, True])
+def test_when_too_many_are_kept_a_thread_answers_and_lets_go(kept: Kept, is_later: bool) -> None:
+    """Or nobody else could connect: what is kept counts among the connections that a worker takes."""
+    found = [("X-WX-OPENID", "oUser")]
+    gate = kept.answer_with(Later.LATER if is_later else found)
+    kept.client.sendall(REQUEST)
+    if is_later:
+        kept.turn_until(lambda: bool(gate.then), what="the gate is asked")
+    kept.worker.max_keepalived = 0
+
+    if is_later:
+        gate.then(found)
+
+    assert b"\r\nConnection: close\r\n" in kept.received()
+
+
+def test_a_client_whose_answers_find_no_room_is_not_waited_for(kept: Kept) -> None:
+    kept.answer_with([("X-WX-OPENID", "oUser")])
+    kept.server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    kept.client.setblocking(False)
+
+    def is_let_go() -> bool:
+        with contextlib.suppress(OSError):
+            kept.client.send(REQUEST)
+        return bool(kept.worker.nr_conns == 0)
+
+    kept.turn_until(is_let_go, what="the connection is closed")
+    assert kept.server.fileno() == -1

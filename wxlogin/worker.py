@@ -7,20 +7,15 @@ from concurrent.futures import Future
 from typing import Any
 
 from gunicorn import SERVER
+from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import ThreadWorker
 
 from wxlogin import plain_http
 from wxlogin.routes.gate import STATUS, Gate, Headers, Later
 from wxlogin.sessions.lookups import Lookups
 
-
-def _result(value: bool) -> Future[bool]:
-    future: Future[bool] = Future()
-    future.set_result(value)
-    return future
-
-
-_ANSWERED, _BROKEN = _result(True), _result(False)
+_ANSWERED: Future[bool] = Future()
+_ANSWERED.set_result(True)  # gunicorn's own: the connection is to be kept
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -40,7 +35,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def answer_at_once(self, gate: Gate) -> None:
         """Ask ``gate`` first from now on; not if anything here is told of each request, or TLS is ours to do."""
-        if self.cfg.is_ssl or self.cfg.accesslog or self.cfg.statsd_host or self._has_hooks():
+        is_logged = self.log.access_log_enabled or type(self.log) is not Logger
+        if self.cfg.is_ssl or is_logged or self._has_hooks():
             return
         self._gate, self._lookups = gate, gate.lookups
         if self._lookups:
@@ -60,9 +56,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def on_client_socket_readable(self, conn: Any, client: Any) -> None:
         """Answer at once, or have a thread do it."""
-        is_last = self.nr + 1 >= self.max_requests
-        if not (self._gate and self.alive and not is_last and self._answers(conn, self._gate)):
+        if not (self._gate and self._goes_on(len(self.keepalived_conns) - 1) and self._answers(conn, self._gate)):
             super().on_client_socket_readable(conn, client)
+
+    def _goes_on(self, others: int) -> bool:
+        """Say whether the connection may be kept beside so many others: if not, a thread says so in its answer."""
+        return bool(self.alive and self.nr + 1 < self.max_requests and others < self.max_keepalived)
 
     def _answers(self, conn: Any, gate: Gate) -> bool:
         try:
@@ -89,7 +88,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self.keepalived_conns.append(conn)
         else:
             self._take_out(conn)
-            self.finish_request(conn, _BROKEN)
+            self._drop(conn)
 
     def _take_out(self, conn: Any) -> None:
         """Listen to a connection no more until its request is done."""
@@ -99,12 +98,20 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def _go_on(self, conn: Any, came: bytes, found: Headers | None) -> None:
         """Answer somebody who had to wait for Redis, or have a thread do it."""
         answer = plain_http.write(STATUS, found, server=SERVER) if found else None
-        if answer is None:
+        if answer is None or not self._goes_on(len(self.keepalived_conns)):
             conn.parser.unreader.unread(came)
             self.enqueue_req(conn)
+            return
+        self.nr += 1
+        if _sends(conn, answer):
+            self.finish_request(conn, _ANSWERED)
         else:
-            self.nr += 1
-            self.finish_request(conn, _ANSWERED if _sends(conn, answer) else _BROKEN)
+            self._drop(conn)
+
+    def _drop(self, conn: Any) -> None:
+        """Close the connection of a client that takes nothing, without waiting for more of it."""
+        self.nr_conns -= 1
+        conn.close()
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Take connections in from now on, or no more; if this worker is to stop, take in those that wait."""

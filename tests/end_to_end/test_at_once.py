@@ -246,6 +246,11 @@ def test_a_worker_that_is_to_end_after_some_requests_ends(
         assert service.log.count("Autorestarting worker") >= 2
 
 
+def test_another_class_of_workers_serves_as_well(told: dict[str, str], sandbox: Sandbox, tmp_path: Path) -> None:
+    with gunicorn(tmp_path, told, workers=1, options=("--worker-class", "gthread")) as service:
+        assert Client(service, sandbox).check().status_code == 204
+
+
 def _received(raw: socket.socket) -> bytes:
     raw.settimeout(0.1)
     received = b""

@@ -321,15 +321,23 @@ def test_a_silent_redis_is_waited_for_as_long_as_patience_lasts(
     assert not proxied.lookups.ask(session_id, answers.append)
 
 
-def test_an_answer_that_is_there_is_taken_however_late_we_look(loop: Loop, session_id: SessionId) -> None:
+def test_an_answer_that_is_there_is_taken_however_late_we_look(
+    loop: Loop, session_id: SessionId, store: SessionStore, clock: Clock
+) -> None:
+    clock.advance(TOUCH_SECONDS)
     answers = loop.ask(session_id)
+    loop.waited.advance(PATIENCE_SECONDS)  # what else there is to do before it is sent does not count
     loop.lookups.send()
+    loop.lookups.lose_patience()
+    assert answers == []
     wait_until(lambda: bool(loop.poller.select(0)), what="the answer is there")
 
     loop.waited.advance(PATIENCE_SECONDS)
     loop.lookups.lose_patience()
 
     assert answers == [USER]
+    wait_until(lambda: store.load(session_id).record.last_seen_at == store.now(), what="its clock is moved")
+    assert loop.answer(session_id) == USER
 
 
 def test_a_connection_that_breaks_leaves_all_to_others_and_is_made_again_after_a_pause(
@@ -418,6 +426,7 @@ def test_no_more_is_asked_than_can_be_waited_for(proxied: Loop, proxy: FaultProx
 
     assert not proxied.lookups.ask(session_id, print)
 
+    proxied.turn()
     proxied.waited.advance(PATIENCE_SECONDS)
     proxied.turn()
     assert answers == [[None]] * MOST_ASKED

@@ -34,12 +34,13 @@ Then = Callable[[User | None], None]
 Defer = Callable[..., None]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class _Asked:
+    command: bytes
     session_id: SessionId
     then: Then | None  # or nobody is told: a clock was moved
     sessions: Sessions
-    at: float
+    sent_at: float = 0.0
 
 
 class Lookups:
@@ -76,7 +77,7 @@ class Lookups:
         self._reader = hiredis.Reader()
         self._is_opening = False
         self._opens_at = 0.0
-        self._unsent: list[bytes] = []
+        self._unsent: list[_Asked] = []
         self._asked: deque[_Asked] = deque()
         self._touching: set[SessionId] = set()
 
@@ -94,20 +95,21 @@ class Lookups:
         if self._socket is None:
             self._open()
             return False
-        if len(self._asked) >= MOST_ASKED:
+        if len(self._asked) + len(self._unsent) >= MOST_ASKED:
             return False
         sessions = self._cache.expect(session_id) if self._cache else {}
-        self._put(_Asked(session_id, then, sessions, self._clock()), "HGET", session_id.key, session_id.field)
+        command = hiredis.pack_command(("HGET", session_id.key, session_id.field))  # type: ignore[arg-type]
+        self._unsent.append(_Asked(command, session_id, then, sessions))
         return True
-
-    def _put(self, asked: _Asked, *command: Any) -> None:
-        self._unsent.append(hiredis.pack_command(command))
-        self._asked.append(asked)
 
     def send(self) -> None:
         """Send what was asked since; a Redis that takes not even that is not waited for."""
         if self._unsent:
-            commands, self._unsent = memoryview(b"".join(self._unsent)), []
+            now, commands = self._clock(), memoryview(b"".join([asked.command for asked in self._unsent]))
+            for asked in self._unsent:
+                asked.sent_at = now
+            self._asked.extend(self._unsent)
+            self._unsent = []
             try:
                 while commands:  # TLS takes some of it at a time
                     commands = commands[self._socket.send(commands) :]
@@ -116,18 +118,22 @@ class Lookups:
 
     def seconds_of_patience(self) -> float:
         """Return how soon to call `lose_patience`."""
-        return max(0.0, self._asked[0].at + PATIENCE_SECONDS - self._clock()) if self._asked else PAUSE_SECONDS
+        if not self._asked:
+            return PAUSE_SECONDS
+        return max(0.0, self._asked[0].sent_at + PATIENCE_SECONDS - self._clock())
 
     def lose_patience(self) -> None:
         """Leave all that was asked to others if the first answer is late."""
         if self._asked and not self.seconds_of_patience():
             self._receive()  # it may be there, and we are late
+            self.send()
             if self._asked and not self.seconds_of_patience():
                 self.close()
 
     def close(self) -> None:
         """Leave all that was asked to others, and all that will be for a while."""
-        left, self._asked, self._unsent, self._touching = self._asked, deque(), [], set()
+        left = [*self._asked, *self._unsent]
+        self._asked, self._unsent, self._touching = deque(), [], set()
         if self._connection:
             self._poller.unregister(self._socket)  # type: ignore[union-attr]  # there is one since it was opened
             self._connection.disconnect()
@@ -162,7 +168,7 @@ class Lookups:
         if isinstance(answer, Exception):
             self._refuse(asked)
             return
-        self._on_call("ok", self._clock() - asked.at)
+        self._on_call("ok", self._clock() - asked.sent_at)
         if asked.then is None:
             self._touching.discard(asked.session_id)
         else:
@@ -190,7 +196,8 @@ class Lookups:
     def _touch(self, stored: StoredSession) -> None:
         if stored.session_id not in self._touching:
             self._touching.add(stored.session_id)
-            self._put(_Asked(stored.session_id, None, {}, self._clock()), "EVAL", *self._store.touching(stored))
+            command = hiredis.pack_command(("EVAL", *self._store.touching(stored)))  # type: ignore[arg-type]
+            self._unsent.append(_Asked(command, stored.session_id, None, {}))
 
     def _leave(self, asked: _Asked) -> None:
         if self._cache:
