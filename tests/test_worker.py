@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import selectors
 import socket
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
@@ -15,7 +17,7 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import TConn
 
-from tests.servers import wait_until
+from tests.servers import PATIENCE_SECONDS, wait_until
 from wxlogin.routes.gate import Headers, Later
 from wxlogin.worker import Worker
 
@@ -30,11 +32,23 @@ class Gate:
 
     def __init__(self, found: Headers | Later | None) -> None:
         self.found = found
+        self.counted = 0
         self.then: Any = None
 
     def take(self, _environ: dict[str, Any], then: Any) -> Headers | Later | None:
         self.then = then
         return self.found
+
+    def count(self, seconds: float) -> None:
+        assert 0 <= seconds < 60
+        self.counted += 1
+
+
+class Breaking(Gate):
+    """What has a bug."""
+
+    def take(self, _environ: dict[str, Any], then: Any) -> Headers | Later | None:
+        raise ZeroDivisionError
 
 
 def by_a_thread(_environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -107,14 +121,85 @@ def kept() -> Iterator[Kept]:
 
 
 def test_what_the_gate_finds_is_the_answer(kept: Kept) -> None:
-    kept.answer_with([("X-WX-OPENID", "oUser")])
+    gate = kept.answer_with([("X-WX-OPENID", "oUser")])
 
     for _ in range(3):
         kept.client.sendall(REQUEST)
         assert kept.received().startswith(b"HTTP/1.1 204 NO CONTENT\r\nServer: gunicorn\r\n")
 
     assert len(kept.worker.keepalived_conns) == kept.worker.nr_conns == 1
-    assert kept.worker.nr == 3
+    assert (kept.worker.nr, gate.counted) == (3, 3)
+
+
+def test_a_connection_that_is_used_is_kept_for_longer_than_one_that_is_not(kept: Kept) -> None:
+    kept.answer_with([("X-WX-OPENID", "oUser")])
+    (used,) = kept.worker.keepalived_conns
+    unused = copy.copy(used)
+    kept.worker.keepalived_conns.append(unused)
+    used.timeout = unused.timeout = time.monotonic() + 1
+
+    kept.client.sendall(REQUEST)
+    kept.received()
+
+    assert [*kept.worker.keepalived_conns] == [unused, used]
+    assert used.timeout > unused.timeout
+    kept.worker.keepalived_conns.remove(unused)
+
+
+def test_a_bug_of_the_gates_is_told_and_a_thread_answers(kept: Kept, caplog: pytest.LogCaptureFixture) -> None:
+    kept.worker.answer_at_once(cast("Any", Breaking(None)))
+    kept.worker.log.error_log.propagate = True
+
+    kept.client.sendall(REQUEST)
+
+    assert kept.received().startswith(b"HTTP/1.1 418")
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_request_that_no_thread_takes_is_lost_and_nothing_else(
+    kept: Kept, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = kept.answer_with(Later.LATER)
+    kept.worker.log.error_log.propagate = True
+    kept.client.sendall(REQUEST)
+    kept.turn_until(lambda: bool(gate.then), what="the gate is asked")
+    kept.worker.tpool.shutdown()
+
+    gate.then(None)
+
+    assert kept.worker.nr_conns == 0
+    assert "a connection is lost" in caplog.text
+
+
+class Impatient:
+    """What looks sessions up, as far as the worker waits for it."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def attach(self, _poller: object, _defer: object) -> None:
+        self.seen.append("attached")
+
+    def seconds_of_patience(self) -> float:
+        return 0.0
+
+    def send(self) -> None:
+        self.seen.append("sent")
+
+    def lose_patience(self) -> None:
+        self.seen.append("looked")
+
+
+def test_a_worker_waits_no_longer_than_there_is_patience(kept: Kept) -> None:
+    gate, lookups = Gate(None), Impatient()
+    gate.lookups = lookups  # type: ignore[assignment]  # it is all of it that is used
+    kept.worker.answer_at_once(cast("Any", gate))
+    began = time.monotonic()
+
+    kept.worker.wait_for_and_dispatch_events(PATIENCE_SECONDS)
+
+    assert time.monotonic() - began < PATIENCE_SECONDS
+    assert lookups.seen == ["attached", "sent", "looked"]
 
 
 def test_what_the_gate_does_not_find_is_a_threads_to_answer(kept: Kept) -> None:
@@ -135,6 +220,7 @@ def test_what_the_gate_finds_later_is_the_answer_then(kept: Kept, found: Headers
     gate.then(found)
 
     assert kept.received().startswith(b"HTTP/1.1 204" if found else b"HTTP/1.1 418")
+    assert gate.counted == bool(found)
     kept.turn_until(lambda: len(kept.worker.keepalived_conns) == 1, what="it is kept again")
 
 
@@ -231,6 +317,7 @@ def test_when_too_many_are_kept_a_thread_answers_and_lets_go(kept: Kept, is_late
         gate.then(found)
 
     assert b"\r\nConnection: close\r\n" in kept.received()
+    assert gate.counted == 0
 
 
 def test_a_client_whose_answers_find_no_room_is_not_waited_for(kept: Kept) -> None:

@@ -105,6 +105,7 @@ class Metrics:
         )
         self._fuses = self._gauge("redis_fuse_blown", "Fuses of silent Redis servers, in all workers.")
         self._near_caches = self._gauge("near_cache_open", "Workers that answer checks from memory.")
+        self._lookups = self._gauge("lookups_open", "Workers that look sessions up without a thread.")
         self._tokens = self._counter("access_token_refreshes", "Tokens asked for.", "appid", "outcome")
         self._token_made = self._gauge(
             "access_token_refreshed_timestamp_seconds", "When the last one was had.", "appid", mode="max"
@@ -177,6 +178,10 @@ class Metrics:
     def near_cache_changed(self, is_open: bool) -> None:
         """Take in that this process's near cache is in use from now on, or isn't."""
         self._near_caches[()].set(is_open)
+
+    def lookups_changed(self, is_open: bool) -> None:
+        """Take in that this process has a connection to look sessions up with, or hasn't any more."""
+        self._lookups[()].set(is_open)
 
     def token_refreshed(self, appid: str, lives_seconds: float) -> None:
         """Take in that WeChat gave an app an access_token just now."""

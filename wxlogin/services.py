@@ -164,7 +164,14 @@ def _lookups(
     if address.topology not in {"server", "socket"}:
         return None
     connect_anew = functools.partial(_connect_anew, settings, address)
-    return Lookups(connect_anew, sessions, cache, moves=redis.moves, on_call=metrics.redis_answered)
+    return Lookups(
+        connect_anew,
+        sessions,
+        cache,
+        moves=redis.moves,
+        on_call=metrics.redis_answered,
+        on_change=metrics.lookups_changed,
+    )
 
 
 def _connect_anew(settings: Settings, address: RedisAddress) -> Redis:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
@@ -64,12 +66,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         return bool(self.alive and self.nr + 1 < self.max_requests and others < self.max_keepalived)
 
     def _answers(self, conn: Any, gate: Gate) -> bool:
+        started_at = time.perf_counter()
         try:
             came = conn.sock.recv(conn.parser.unreader.mxchunk)
         except OSError:
             return False
-        environ = plain_http.read(came)
-        found = gate.take(environ, functools.partial(self._go_on, conn, came)) if environ else None
+        found = self._found(gate, came, functools.partial(self._go_on, conn, gate, came, started_at))
         if isinstance(found, Later):
             self._take_out(conn)
             return True
@@ -77,36 +79,52 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if answer is None:
             conn.parser.unreader.unread(came)
             return False
-        self._answer(conn, answer)
-        return True
-
-    def _answer(self, conn: Any, answer: bytes) -> None:
-        self.nr += 1
-        if _sends(conn, answer):
+        if self._sends(conn, gate, answer, started_at):
             conn.set_timeout()
             self.keepalived_conns.remove(conn)
             self.keepalived_conns.append(conn)
         else:
             self._take_out(conn)
             self._drop(conn)
+        return True
+
+    def _found(self, gate: Gate, came: bytes, then: Callable[[Headers | None], None]) -> Headers | Later | None:
+        try:
+            environ = plain_http.read(came)
+            return gate.take(environ, then) if environ else None
+        except Exception:  # a thread may be spared it, and the worker must be
+            self.log.exception("a check is left to a thread")
+            return None
+
+    def _go_on(self, conn: Any, gate: Gate, came: bytes, started_at: float, found: Headers | None) -> None:
+        """Answer somebody who had to wait for Redis, or have a thread do it."""
+        try:
+            answer = plain_http.write(STATUS, found, server=SERVER) if found else None
+            if answer is None or not self._goes_on(len(self.keepalived_conns)):
+                conn.parser.unreader.unread(came)
+                self.enqueue_req(conn)
+            elif self._sends(conn, gate, answer, started_at):
+                self.finish_request(conn, _ANSWERED)
+            else:
+                self._drop(conn)
+        except Exception:  # of one connection: the others go on
+            self.log.exception("a connection is lost")
+            self._drop(conn)
+
+    def _sends(self, conn: Any, gate: Gate, answer: bytes, started_at: float) -> bool:
+        """Send an answer and count it; False if the client does not take it."""
+        try:
+            is_sent = conn.sock.send(answer) == len(answer)
+        except OSError:
+            return False
+        self.nr += 1
+        gate.count(time.perf_counter() - started_at)
+        return bool(is_sent)
 
     def _take_out(self, conn: Any) -> None:
         """Listen to a connection no more until its request is done."""
         self.poller.unregister(conn.sock)
         self.keepalived_conns.remove(conn)
-
-    def _go_on(self, conn: Any, came: bytes, found: Headers | None) -> None:
-        """Answer somebody who had to wait for Redis, or have a thread do it."""
-        answer = plain_http.write(STATUS, found, server=SERVER) if found else None
-        if answer is None or not self._goes_on(len(self.keepalived_conns)):
-            conn.parser.unreader.unread(came)
-            self.enqueue_req(conn)
-            return
-        self.nr += 1
-        if _sends(conn, answer):
-            self.finish_request(conn, _ANSWERED)
-        else:
-            self._drop(conn)
 
     def _drop(self, conn: Any) -> None:
         """Close the connection of a client that takes nothing, without waiting for more of it."""
@@ -125,11 +143,3 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             count = self.nr_conns
             self.accept(listener)
         listener.close()
-
-
-def _sends(conn: Any, answer: bytes) -> bool:
-    """Send an answer; False if the client takes none."""
-    try:
-        return bool(conn.sock.send(answer) == len(answer))
-    except OSError:
-        return False

@@ -42,5 +42,8 @@ class AtOnce:
         """Let everybody pass, as the gate does whom it knows."""
         return HEADERS
 
+    def count(self, _seconds: float) -> None:
+        """Count nothing."""
+
 
 at_once = AtOnce()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import socket
 import struct
 from collections.abc import Iterator
@@ -15,7 +16,11 @@ import requests
 from tests.conftest import environment
 from tests.drivers import MiniProgram, Sandbox, over_http
 from tests.fault_proxy import FaultProxy, fault_proxy
-from tests.servers import RedisServer, Service, gunicorn, wait_until
+from tests.servers import RedisServer, Service, free_port, gunicorn, monitored, redis_server, wait_until
+from wxlogin.redis_guard import StoreUnavailable
+from wxlogin.services import Services
+from wxlogin.sessions.record import SessionRecord, User
+from wxlogin.settings import Settings
 
 THREADS = 4
 PATIENCE_SECONDS = 10
@@ -119,6 +124,7 @@ def is_answered_without_a_thread(client: Client, service: Service) -> bool:
 
 
 def test_the_answer_is_the_one_that_a_thread_gives(client: Client, service: Service) -> None:
+    wait_until(lambda: is_answered_without_a_thread(client, service), what="it is")
     client.check()
 
     at_once = client.check(**{"X-Request-Id": "a-request"})
@@ -146,18 +152,54 @@ def test_who_is_refused_gets_the_error_of_the_service(client: Client) -> None:
     assert (nobody.status_code, nobody.json()["error"]["code"]) == (401, "not_logged_in")
 
 
-def test_every_check_is_counted_once(client: Client) -> None:
-    def granted() -> float:
-        lines = client.session.get(f"{client.url}/metrics", timeout=PATIENCE_SECONDS).text.splitlines()
-        (line,) = [each for each in lines if each.startswith('wxlogin_auth_decisions_total{decision="granted"}')]
-        return float(line.rpartition(" ")[2])
-
-    before = granted()
+def test_every_check_is_counted_once(client: Client, service: Service, seconds: str) -> None:
+    wait_until(lambda: is_answered_without_a_thread(client, service), what="it is")
+    granted, asked = 'auth_decisions_total{decision="granted"}', 'redis_calls_total{outcome="ok"}'
+    before = {line: value_of(client, line) for line in (granted, asked)}
 
     for _ in range(50):
         client.check()
 
-    assert granted() == before + 50
+    assert value_of(client, granted) == before[granted] + 50
+    assert value_of(client, asked) == before[asked] + (50 if seconds == "0" else 0)
+    assert value_of(client, "lookups_open") == 1
+
+
+def value_of(client: Client, line: str) -> float:
+    lines = requests.get(f"{client.url}/metrics", timeout=PATIENCE_SECONDS).text.splitlines()
+    (found,) = [each for each in lines if each.startswith(f"wxlogin_{line} ")]
+    return float(found.rpartition(" ")[2])
+
+
+def test_what_is_found_without_a_thread_is_remembered(
+    told: dict[str, str], sandbox: Sandbox, store: RedisServer, tmp_path: Path
+) -> None:
+    with gunicorn(tmp_path, {**told, "WXLOGIN_NEAR_CACHE_SECONDS": "60"}, workers=1) as service:
+        client = Client(service, sandbox)
+        wait_until(lambda: is_answered_without_a_thread(client, service), what="it is")
+        client.user.log_in()
+        client.session.headers["Cookie"] = client.user.stored.partition(";")[0]
+        with all_threads_busy(service), store.client() as redis, monitored(redis) as commands:
+            answers = [client.check().status_code for _ in range(5)]
+
+    assert answers == [204] * 5
+    assert [each for each in commands if each.startswith("HGET wxlogin:user:")] == commands[:1]
+
+
+def test_a_service_whose_redis_became_a_replica_asks_elsewhere(settings: Settings, tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server, server.client() as redis:
+        services = Services.build(dataclasses.replace(settings, redis_url=server.url))
+        lookups = services.checks.lookups
+        assert lookups
+        record = SessionRecord(user=User("wx4f4bc4dec97d474b", "o"), session_key="", created_at=1, last_seen_at=1)
+        services.sessions.create(record)
+        before = lookups._moves()
+        redis.replicaof("127.0.0.1", str(free_port()))
+
+        with pytest.raises(StoreUnavailable):
+            services.sessions.create(record)
+
+        assert (before, lookups._moves()) == (0, 1)
 
 
 def test_several_requests_in_one_piece_are_all_answered(client: Client) -> None:

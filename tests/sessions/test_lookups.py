@@ -7,6 +7,7 @@ import dataclasses
 import queue
 import selectors
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,17 @@ from redis import Redis
 from tests.conftest import SECRET_KEY, Clock
 from tests.fault_proxy import FaultProxy, fault_proxy
 from tests.redis_topologies import tls_redis
-from tests.servers import RedisServer, connected, guarded, monitored, round_trips, wait_until
+from tests.servers import RedisServer, connected, guarded, monitored, redis_server, round_trips, wait_until
 from wxlogin.redis_clients import ConnectionOptions, connect, parse_url
 from wxlogin.seal import Seal
-from wxlogin.sessions.lookups import MOST_ASKED, PATIENCE_SECONDS, PAUSE_SECONDS, Lookups
+from wxlogin.sessions.lookups import (
+    MOST_ASKED,
+    MOST_TOUCHED,
+    PATIENCE_SECONDS,
+    PAUSE_SECONDS,
+    STEADY_SECONDS,
+    Lookups,
+)
 from wxlogin.sessions.near_cache import NearCache
 from wxlogin.sessions.record import SessionRecord, User
 from wxlogin.sessions.session_id import SessionId
@@ -45,6 +53,7 @@ class Loop:
         self.poller = selectors.DefaultSelector()
         self.soon: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
         self.calls: list[str] = []
+        self.changes: list[bool] = []
         self.moves = 0
         self.waited = Clock(100.0)
         self.lookups = Lookups(
@@ -53,6 +62,7 @@ class Loop:
             cache,
             moves=lambda: self.moves,
             on_call=lambda outcome, _seconds: self.calls.append(outcome),
+            on_change=self.changes.append,
             clock=self.waited,
         )
         self.lookups.attach(self.poller, lambda *call: self.soon.put(call))
@@ -481,6 +491,144 @@ def test_a_connection_that_redis_ends_leaves_all_to_others(
 
     loop.turn_until(lambda: bool(answers), what="it is left to others")
     assert answers == [None]
+
+
+def test_what_is_remembered_is_forgotten_when_the_session_ends_by_itself(
+    the_redis_server: RedisServer, store: SessionStore, session_id: SessionId, clock: Clock
+) -> None:
+    cache = NearCache(seconds=60, clock=clock)
+    cache.open()
+    with looping(the_redis_server.url, store, session_id, cache) as loop:
+        clock.advance(IDLE - 1)
+        assert loop.answer(session_id) == USER
+        loop.turn_until(lambda: not loop.lookups._asked, what="its clock is moved")
+        cache.forget([session_id.user_hash])
+        clock.advance(TOUCH_SECONDS - 1)
+
+        assert loop.answer(session_id) == USER
+
+    assert cache.find(session_id) == USER
+    clock.advance(1)  # the clock is due
+    assert cache.find(session_id) is None
+
+
+def test_over_a_socket_many_clocks_that_are_due_are_no_trouble(tmp_path: Path, clock: Clock) -> None:
+    """Each takes more than a question does, and a socket takes little at a time."""
+    path = tmp_path / "redis.sock"
+    with redis_server(tmp_path, options=("--unixsocket", str(path), "--unixsocketperm", "700")) as server:
+        users = [dataclasses.replace(USER, openid=f"oUser-{number:022}") for number in range(MOST_ASKED - 1)]
+        with contextlib.closing(client_of(server.url, PATIENT)) as client:
+            store = store_on(client, clock)
+            ids = [log_in(store, user) for user in users]
+            loop = Loop(f"unix://{path}", store)
+            loop.open(ids[0])
+            clock.advance(TOUCH_SECONDS)
+
+            for _ in range(len(users) // MOST_TOUCHED + 1):
+                asked = [loop.ask(session_id) for session_id in ids]
+                loop.turn_until(lambda: all(asked) and not loop.lookups._asked, what="all are answered")  # noqa: B023
+                assert asked == [[user] for user in users]
+
+            assert {store.load(session_id).record.last_seen_at for session_id in ids} == {store.now()}
+            loop.lookups.close()
+    assert {*loop.calls} == {"ok"}
+
+
+def test_what_redis_does_not_take_now_it_takes_the_next_time(loop: Loop, session_id: SessionId) -> None:
+    real = loop.lookups._socket
+
+    class Narrow:
+        """A socket that takes ten bytes, and then none, each time."""
+
+        def __init__(self) -> None:
+            self.is_full = False
+
+        def send(self, data: memoryview) -> int:
+            self.is_full = not self.is_full
+            if not self.is_full:
+                raise BlockingIOError
+            return int(real.send(data[:10]))
+
+    answers = loop.ask(session_id)
+    loop.lookups._socket = Narrow()
+    loop.lookups.send()
+    assert loop.lookups.seconds_of_patience() < PATIENCE_SECONDS
+    for _ in range(20):
+        loop.lookups.send()
+    loop.lookups._socket = real
+
+    loop.turn_until(lambda: bool(answers), what="it is answered")
+    assert answers == [USER]
+
+
+def test_whether_there_is_a_connection_is_told(loop: Loop, session_id: SessionId) -> None:
+    assert loop.changes == [True]
+
+    loop.lookups.close()
+
+    assert loop.changes == [True, False]
+    loop.lookups.close()
+    assert loop.changes == [True, False]
+
+
+def test_a_redis_that_is_far_away_is_tried_less_and_less_often(
+    proxied: Loop, proxy: FaultProxy, session_id: SessionId
+) -> None:
+    for seconds in (1, 2, 4, 8):
+        proxy.blackhole()
+        proxied.ask(session_id)
+        proxied.turn()
+        proxied.waited.advance(PATIENCE_SECONDS)
+        proxied.turn()
+        assert proxied.calls[-1] == "timeout"
+        proxy.pass_on()
+
+        proxied.waited.advance(seconds - 0.1)
+        assert not proxied.lookups.ask(session_id, print)
+        assert not proxied.lookups._is_opening
+        proxied.waited.advance(0.1)
+        proxied.open(session_id)
+
+    proxied.waited.advance(STEADY_SECONDS + 1)
+    proxied.lookups.close()
+    proxied.waited.advance(PAUSE_SECONDS)
+    proxied.open(session_id)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no more threads"), UnicodeError("no name")], ids=repr)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_error_of_any_kind_is_not_the_last_try(loop: Loop, session_id: SessionId, error: Exception) -> None:
+    loop.lookups.close()
+    connect = loop.lookups._connect
+
+    def fail() -> Redis:
+        raise error
+
+    loop.lookups._connect = fail
+    loop.waited.advance(PAUSE_SECONDS)
+    assert not loop.lookups.ask(session_id, print)
+    function, *arguments = loop.soon.get(timeout=20)
+    function(*arguments)
+
+    loop.lookups._connect = connect
+    loop.waited.advance(PAUSE_SECONDS)
+    loop.open(session_id)
+
+
+def test_without_a_thread_to_connect_on_it_is_tried_later(
+    loop: Loop, session_id: SessionId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    loop.lookups.close()
+    loop.waited.advance(PAUSE_SECONDS)
+    with monkeypatch.context() as changed:
+        changed.setattr(threading.Thread, "start", fail)
+        assert not loop.lookups.ask(session_id, print)
+
+    loop.waited.advance(PAUSE_SECONDS)
+    loop.open(session_id)
 
 
 def test_without_a_poller_nothing_is_asked(the_redis_server: RedisServer, store: SessionStore) -> None:

@@ -63,19 +63,18 @@ class Gate:
         """Return the headers for a user who may pass, without waiting for anything.
 
         That is if it is known who it is. If it is LATER, ``then`` will be called with the headers or with None.
-        None is no answer: whoever may wait has to find it.
+        None is no answer: whoever may wait has to find it. What is answered is to be counted (`count`).
         """
-        started_at = time.perf_counter()
         if environ["PATH_INFO"] != auth_request.PATH:
             return None
         try:
-            return self._pass(environ, self._checks.remembered, started_at)
+            return _pass(environ, self._checks.remembered)
         except NotRemembered as missing:
-            return self._ask(missing.session_id, environ, then, started_at)
+            return self._ask(missing.session_id, environ, then)
 
-    def _ask(self, session_id: SessionId, environ: dict[str, Any], then: Then, started_at: float) -> Later | None:
+    def _ask(self, session_id: SessionId, environ: dict[str, Any], then: Then) -> Later | None:
         def go_on(user: User | None) -> None:
-            then(self._pass(environ, _Found(user), started_at) if user else None)
+            then(_pass(environ, _Found(user)) if user else None)
 
         return Later.LATER if self.lookups and self.lookups.ask(session_id, go_on) else None
 
@@ -91,21 +90,11 @@ class Gate:
             logs.request_id.set(None)
             logs.user_hash.set(None)
         start_response(STATUS, _headers(user, request_id))
-        self._count(time.perf_counter() - started_at)
+        self.count(time.perf_counter() - started_at)
         return ()
 
-    def _pass(self, environ: dict[str, str], checks: Checks, started_at: float) -> Headers | None:
-        try:
-            user = decide(environ, checks)
-        except NotRemembered:
-            raise
-        except Exception:  # noqa: BLE001  # of any kind: whoever may wait gets it as well, and tells of it
-            return None
-        headers = _headers(user, envelope.request_id_of(environ.get("HTTP_X_REQUEST_ID", "")))
-        self._count(time.perf_counter() - started_at)
-        return headers
-
-    def _count(self, seconds: float) -> None:
+    def count(self, seconds: float) -> None:
+        """Count a user who was let pass, and how long that took."""
         self._metrics.request_answered(auth_request.PATH, method="GET", status=204, seconds=seconds)
         self._metrics.auth_decided("ok")
 
@@ -119,6 +108,16 @@ class _Found:
     def user_of(self, _session_id: SessionId) -> User:
         """Return whose session it is."""
         return self._user
+
+
+def _pass(environ: dict[str, Any], checks: Checks) -> Headers | None:
+    try:
+        user = decide(environ, checks)
+    except NotRemembered:
+        raise
+    except Exception:  # noqa: BLE001  # of any kind: whoever may wait gets it as well, and tells of it
+        return None
+    return _headers(user, envelope.request_id_of(environ.get("HTTP_X_REQUEST_ID", "")))
 
 
 def _headers(user: User, request_id: str) -> Headers:

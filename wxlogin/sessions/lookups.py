@@ -27,8 +27,12 @@ from wxlogin.sessions.store import SessionStore, StoredSession
 
 PATIENCE_SECONDS = 0.05
 PAUSE_SECONDS = 1.0
+MOST_PAUSE_SECONDS = 60.0
+STEADY_SECONDS = 10.0
 MOST_ASKED = 1_000
+MOST_TOUCHED = 100  # at once: each takes a kilobyte and a half, and who is not is still due the next time
 _CHUNK_BYTES = 65_536
+_TURN_SECONDS = 0.001
 
 Then = Callable[[User | None], None]
 Defer = Callable[..., None]
@@ -50,7 +54,7 @@ class Lookups:
 
     ``connect`` returns a client, whose connections show where Redis is and how to get there. ``moves`` says how
     often others have found that Redis is somewhere else by now. ``on_call`` is told of each answer: ``ok``, and
-    how many seconds it took.
+    how many seconds it took; and of ``timeout``. ``on_change`` is told whether there is a connection.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class Lookups:
         *,
         moves: Callable[[], int] = lambda: 0,
         on_call: Callable[[str, float], object] = lambda _outcome, _seconds: None,
+        on_change: Callable[[bool], object] = bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connect = connect
@@ -69,6 +74,7 @@ class Lookups:
         self._moves = moves
         self._moved = 0
         self._on_call = on_call
+        self._on_change = on_change
         self._clock = clock
         self._poller: selectors.BaseSelector | None = None
         self._defer: Defer = lambda *_: None
@@ -76,7 +82,9 @@ class Lookups:
         self._socket: Any = None
         self._reader = hiredis.Reader()
         self._is_opening = False
-        self._opens_at = 0.0
+        self._opens_at = self._opened_at = 0.0
+        self._failures = 0
+        self._rest = memoryview(b"")
         self._unsent: list[_Asked] = []
         self._asked: deque[_Asked] = deque()
         self._touching: set[SessionId] = set()
@@ -103,44 +111,62 @@ class Lookups:
         return True
 
     def send(self) -> None:
-        """Send what was asked since; a Redis that takes not even that is not waited for."""
+        """Send what was asked since, or as much of it as Redis takes now."""
         if self._unsent:
-            now, commands = self._clock(), memoryview(b"".join([asked.command for asked in self._unsent]))
+            now, commands = self._clock(), [asked.command for asked in self._unsent]
             for asked in self._unsent:
                 asked.sent_at = now
             self._asked.extend(self._unsent)
-            self._unsent = []
-            try:
-                while commands:  # TLS takes some of it at a time
-                    commands = commands[self._socket.send(commands) :]
-            except OSError:
-                self.close()
+            self._unsent, self._rest = [], memoryview(b"".join([self._rest, *commands]))
+        try:
+            while self._rest:
+                self._rest = self._rest[self._socket.send(self._rest) :]
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            pass  # the rest of it goes out with the next turn
+        except OSError:
+            self.close()
 
     def seconds_of_patience(self) -> float:
         """Return how soon to call `lose_patience`."""
         if not self._asked:
             return PAUSE_SECONDS
+        if self._rest:
+            return _TURN_SECONDS
+        return self._left()
+
+    def _left(self) -> float:
         return max(0.0, self._asked[0].sent_at + PATIENCE_SECONDS - self._clock())
 
     def lose_patience(self) -> None:
         """Leave all that was asked to others if the first answer is late."""
-        if self._asked and not self.seconds_of_patience():
+        if self._asked and not self._left():
             self._receive()  # it may be there, and we are late
             self.send()
-            if self._asked and not self.seconds_of_patience():
+            if self._asked and not self._left():
+                self._on_call("timeout", PATIENCE_SECONDS)
                 self.close()
 
     def close(self) -> None:
         """Leave all that was asked to others, and all that will be for a while."""
         left = [*self._asked, *self._unsent]
-        self._asked, self._unsent, self._touching = deque(), [], set()
+        self._asked, self._unsent, self._rest, self._touching = deque(), [], memoryview(b""), set()
         if self._connection:
+            self._note_end()
             self._poller.unregister(self._socket)  # type: ignore[union-attr]  # there is one since it was opened
             self._connection.disconnect()
         self._connection = self._socket = None
-        self._opens_at = self._clock() + PAUSE_SECONDS
+        self._opens_at = self._clock() + self._pause_seconds()
         for asked in left:
             self._leave(asked)
+
+    def _note_end(self) -> None:
+        """A connection that broke, or fell silent, soon after it was made: the next one may do so as well."""
+        lasted = self._clock() - self._opened_at
+        self._failures = 0 if lasted > STEADY_SECONDS else self._failures + 1
+        self._on_change(False)
+
+    def _pause_seconds(self) -> float:
+        return min(PAUSE_SECONDS * (1 << max(0, self._failures - 1)), MOST_PAUSE_SECONDS)
 
     # Answers
 
@@ -194,7 +220,7 @@ class Lookups:
         then(stored.record.user)
 
     def _touch(self, stored: StoredSession) -> None:
-        if stored.session_id not in self._touching:
+        if stored.session_id not in self._touching and len(self._touching) < MOST_TOUCHED:
             self._touching.add(stored.session_id)
             command = hiredis.pack_command(("EVAL", *self._store.touching(stored)))  # type: ignore[arg-type]
             self._unsent.append(_Asked(command, stored.session_id, None, {}))
@@ -210,13 +236,19 @@ class Lookups:
     def _open(self) -> None:
         if self._poller and not self._is_opening and self._clock() >= self._opens_at:
             self._is_opening, self._moved = True, self._moves()
-            threading.Thread(target=self._open_here, name="lookups", daemon=True).start()
+            self._opens_at = self._clock() + PAUSE_SECONDS
+            try:
+                threading.Thread(target=self._open_here, name="lookups", daemon=True).start()
+            except RuntimeError:  # there can be no more threads for now
+                self._is_opening = False
 
     def _open_here(self) -> None:
         connection = None
-        with contextlib.suppress(RedisError, OSError):
-            connection = _connection_of(self._connect())
-        self._defer(self._opened, connection)
+        try:
+            with contextlib.suppress(RedisError, OSError):
+                connection = _connection_of(self._connect())
+        finally:
+            self._defer(self._opened, connection)
 
     def _opened(self, connection: Any) -> None:
         self._is_opening = False
@@ -226,6 +258,8 @@ class Lookups:
         self._connection, self._socket, self._reader = connection, connection._sock, hiredis.Reader()  # noqa: SLF001
         self._socket.setblocking(False)
         self._poller.register(self._socket, selectors.EVENT_READ, self._receive)  # type: ignore[union-attr]
+        self._opened_at = self._clock()
+        self._on_change(True)
 
 
 def _connection_of(client: Redis) -> Any:
