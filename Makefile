@@ -31,7 +31,7 @@ test: check $(VENV)/.servers $(CLIENT)/.package-lock.json  ## set up, then every
 	$(VENV)/bin/coverage combine --quiet
 	$(VENV)/bin/coverage report
 
-bench: $(VENV)/.bench  ## measure how fast it is, beside others, which takes two idle cores and ten minutes
+bench: $(VENV)/.bench  ## measure how fast it is, beside others, which takes two idle cores and 17 minutes
 	$(VENV)/bin/python -m bench.speed $(BENCH)
 
 stack: $(VENV)/.tests  ## test the Compose stack, which takes a Docker engine and two minutes

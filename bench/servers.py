@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import json
 import os
+import shutil
 import socket
 import statistics
 import subprocess
@@ -308,13 +309,18 @@ http {{
 """
 
 
+def nginx_program() -> str:
+    """Return where nginx is: Debian puts it where only root looks."""
+    return shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") or "nginx"
+
+
 @contextlib.contextmanager
 def behind_nginx(server: Running) -> Iterator[Running]:
     """Run nginx on the load's core in front of a server, and give that server at nginx's address."""
     with tempfile.TemporaryDirectory() as folder:
         port, config = free_port(), Path(folder) / "nginx.conf"
         config.write_text(_NGINX.format(folder=folder, port=port, server=server.url.removeprefix("http://")))
-        with running(["nginx", "-c", str(config)], core=LOAD_CORE):
+        with running([nginx_program(), "-c", str(config)], core=LOAD_CORE):
             front = dataclasses.replace(server, url=f"http://127.0.0.1:{port}")
             wait_until(lambda: is_up(front.url))
             yield front
