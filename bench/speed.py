@@ -1,8 +1,8 @@
 """How fast the service is, and beside others: ``make bench``.
 
-Needs redis-server, nginx, wrk, node and two idle cores, and takes 17 minutes. Servers run on one core with one worker
-of eight threads, the load and Redis on the other. What is compared is measured in turns within one run; told are
-medians and, of ratios, the least and the most of the rounds. bench/README.md says what the figures mean.
+Needs redis-server, nginx, wrk, node and two idle cores, and takes 17 minutes. Servers run on one core with one
+worker of eight threads, the load and Redis on the other. What is compared is measured in turns within one run;
+told are medians and, of ratios, the least and the most of the rounds. bench/README.md says what they mean.
 """
 
 from __future__ import annotations
