@@ -126,7 +126,7 @@ def signed_query(session: dict[str, str], access_token: str, *, message: bytes =
 
 def in_twenty_threads(app: Flask, act: Callable[[Sandbox], int | str]) -> list[int | str]:
     """Return what `act` gives when twenty threads do it at once."""
-    start = threading.Barrier(20)
+    start = threading.Barrier(20, timeout=20)  # seconds, for threads to begin
 
     def act_together(_: int) -> int | str:
         sandbox = Sandbox(app.test_client())
