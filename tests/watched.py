@@ -43,7 +43,7 @@ class Watch:
 
     def start(self) -> None:
         sys.addaudithook(self._hear)
-        compile_pattern: Any = re._compile  # type: ignore[attr-defined]
+        compile_pattern: Any = re._compile  # type: ignore[attr-defined]  # there is no event for patterns
 
         def noted(pattern: Any, flags: Any) -> Any:
             known = re._cache  # type: ignore[attr-defined]

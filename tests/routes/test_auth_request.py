@@ -59,7 +59,7 @@ class WithoutAThread:
         checks = gate._checks
         gate._checks = copy.copy(checks)
         gate._checks.remembered = remembered
-        gate._checks.lookups = AnsweredLookups(checks)  # type: ignore[assignment]
+        gate._checks.lookups = AnsweredLookups(checks)  # type: ignore[assignment]  # all of it that is used
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         told: list[Any] = []

@@ -526,7 +526,7 @@ def test_over_a_socket_many_clocks_that_are_due_are_no_trouble(tmp_path: Path, c
 
             for _ in range(len(users) // MOST_TOUCHED + 1):
                 asked = [loop.ask(session_id) for session_id in ids]
-                loop.turn_until(lambda: all(asked) and not loop.lookups._asked, what="all are answered")  # noqa: B023
+                loop.turn_until(lambda: all(asked) and not loop.lookups._asked, what="all are answered")  # noqa: B023  # called before the next turn
                 assert asked == [[user] for user in users]
 
             assert {store.load(session_id).record.last_seen_at for session_id in ids} == {store.now()}
