@@ -40,7 +40,7 @@ class Gate:
         return self.found
 
     def count(self, seconds: float) -> None:
-        assert 0 <= seconds < 60
+        assert seconds >= 0
         self.counted += 1
 
 

@@ -46,12 +46,12 @@ class Watch:
         compile_pattern: Any = re._compile  # type: ignore[attr-defined]  # there is no event for patterns
 
         def noted(pattern: Any, flags: Any) -> Any:
-            known = re._cache  # type: ignore[attr-defined]
+            known = re._cache  # type: ignore[attr-defined]  # likewise
             if self.thread == threading.get_ident() and (type(pattern), pattern, flags) not in known:
                 self.events.append(f"pattern {pattern!r}")
             return compile_pattern(pattern, flags)
 
-        re._compile = noted  # type: ignore[attr-defined]
+        re._compile = noted  # type: ignore[attr-defined]  # likewise
 
     def during(self, work: Callable[[], object]) -> list[str]:
         self.events, self.thread = [], threading.get_ident()
@@ -90,7 +90,7 @@ def main() -> None:
     seen = {}
     for what, ask in REQUESTS.items():
         ask(user)
-        seen[what] = watch.during(lambda ask=ask: ask(user))  # type: ignore[misc]
+        seen[what] = watch.during(lambda ask=ask: ask(user))  # type: ignore[misc]  # mypy knows no such default
     seen["all of it"] = watch.during(lambda: do_all_of_it(settings.redis_url))
     sys.stdout.write(json.dumps(seen))
 

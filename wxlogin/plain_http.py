@@ -1,7 +1,7 @@
 """HTTP/1.1 at its plainest: requests that can be read in one way only, and answers without a body.
 
 What is not plain is gunicorn's to read. Of what is, both make the same (tests/test_plain_http.py), but reading it
-here costs a tenth: https://www.rfc-editor.org/rfc/rfc9112 is long because most requests could be something else.
+here costs a seventh: https://www.rfc-editor.org/rfc/rfc9112 is long because most requests could be something else.
 """
 
 from __future__ import annotations

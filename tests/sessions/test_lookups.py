@@ -89,6 +89,13 @@ class Loop:
         assert self.lookups.ask(session_id, answers.append)
         return answers
 
+    def ask_and_look_away(self, session_id: SessionId) -> list[Any]:
+        """Return where the answer will be, when it is there to be taken, and not taken yet."""
+        answers = self.ask(session_id)
+        self.lookups.send()
+        wait_until(lambda: bool(self.poller.select(0)), what="the session is read")
+        return answers
+
     def answer(self, session_id: SessionId) -> User | None:
         answers = self.ask(session_id)
         self.turn_until(lambda: bool(answers), what="it is answered")
@@ -256,9 +263,7 @@ def test_a_session_that_ends_while_its_clock_is_moved_stays_ended(
     loop: Loop, session_id: SessionId, store: SessionStore, clock: Clock
 ) -> None:
     clock.advance(TOUCH_SECONDS)
-    answers = loop.ask(session_id)
-    loop.lookups.send()
-    wait_until(lambda: bool(loop.poller.select(0)), what="the session is read")
+    answers = loop.ask_and_look_away(session_id)
     store.delete(session_id)
 
     loop.turn_until(lambda: bool(answers) and not loop.lookups._asked, what="the clock would be moved")
@@ -270,9 +275,7 @@ def test_a_clock_that_was_not_moved_because_the_connection_broke_is_moved_the_ne
     loop: Loop, session_id: SessionId, store: SessionStore, clock: Clock
 ) -> None:
     clock.advance(TOUCH_SECONDS)
-    answers = loop.ask(session_id)
-    loop.lookups.send()
-    wait_until(lambda: bool(loop.poller.select(0)), what="the session is read")
+    answers = loop.ask_and_look_away(session_id)
     loop.lookups._receive()
     loop.lookups.close()
     assert answers == [USER]

@@ -106,8 +106,7 @@ class Lookups:
         if len(self._asked) + len(self._unsent) >= MOST_ASKED:
             return False
         sessions = self._cache.expect(session_id) if self._cache else {}
-        command = hiredis.pack_command(("HGET", session_id.key, session_id.field))  # type: ignore[arg-type]
-        self._unsent.append(_Asked(command, session_id, then, sessions))
+        self._unsent.append(_Asked(_packed("HGET", session_id.key, session_id.field), session_id, then, sessions))
         return True
 
     def send(self) -> None:
@@ -222,8 +221,9 @@ class Lookups:
     def _touch(self, stored: StoredSession) -> None:
         if stored.session_id not in self._touching and len(self._touching) < MOST_TOUCHED:
             self._touching.add(stored.session_id)
-            command = hiredis.pack_command(("EVAL", *self._store.touching(stored)))  # type: ignore[arg-type]
-            self._unsent.append(_Asked(command, stored.session_id, None, {}))
+            self._unsent.append(
+                _Asked(_packed("EVAL", *self._store.touching(stored)), stored.session_id, None, {})
+            )
 
     def _leave(self, asked: _Asked) -> None:
         if self._cache:
@@ -255,11 +255,16 @@ class Lookups:
         if connection is None:
             self._opens_at = self._clock() + PAUSE_SECONDS
             return
-        self._connection, self._socket, self._reader = connection, connection._sock, hiredis.Reader()  # noqa: SLF001
+        self._connection, self._reader = connection, hiredis.Reader()
+        self._socket = connection._sock  # noqa: SLF001  # redis-py reads no more from it
         self._socket.setblocking(False)
         self._poller.register(self._socket, selectors.EVENT_READ, self._receive)  # type: ignore[union-attr]
         self._opened_at = self._clock()
         self._on_change(True)
+
+
+def _packed(*command: Any) -> bytes:
+    return bytes(hiredis.pack_command(command))
 
 
 def _connection_of(client: Redis) -> Any:
