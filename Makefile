@@ -26,7 +26,7 @@ run: $(VENV)/.service  ## set up, then run the service on :8000 and the sandbox 
 test: check $(VENV)/.servers $(CLIENT)/.package-lock.json  ## set up, then every check and every test
 	npm --prefix miniprogram test --silent
 	$(VENV)/bin/coverage erase
-	$(RUN_TESTS) -m 'not alone' --numprocesses $(WORKERS) --dist loadfile $(PYTEST) || [ $$? = $(NO_TESTS) ]
+	$(RUN_TESTS) -m 'not alone' --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST) || [ $$? = $(NO_TESTS) ]
 	$(RUN_TESTS) -m alone $(PYTEST) || [ $$? = $(NO_TESTS) ]
 	$(VENV)/bin/coverage combine --quiet
 	$(VENV)/bin/coverage report

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import hypothesis
 import pytest
 from fakeredis import FakeRedis
 from flask import Flask
@@ -21,6 +22,20 @@ from wxlogin.app import create_app
 from wxlogin.redis_clients import Client, ConnectionOptions, connect, parse_url
 from wxlogin.services import Services
 from wxlogin.settings import Settings, load
+
+pytest_plugins = ["tests.order"]
+
+# No time limit: a slow machine is no bug. No database: no run depends on what an earlier one found. What fails is
+# printed with a line that reproduces it.
+hypothesis.settings.register_profile(
+    "wxlogin",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    derandomize=False,
+    print_blob=True,
+    database=None,
+)
+hypothesis.settings.load_profile("wxlogin")
 
 APPID = "wx4f4bc4dec97d474b"
 SECRET_KEY = "a-secret-key-of-tests-0123456789abcdef"
@@ -169,10 +184,11 @@ def mini_program(send: Send, sandbox: Sandbox) -> MiniProgram:
 
 @pytest.fixture
 def logging_as_it_was() -> Iterator[None]:
-    """Let a test configure the logging of the process, and put it back."""
-    root, gunicorn = logging.getLogger(), logging.getLogger("gunicorn.error")
-    handlers, level, filters = root.handlers[:], root.level, gunicorn.filters[:]
-    root.handlers.clear()
+    """Let a test configure the logging of the process, or have gunicorn do it, and put it back."""
+    loggers = [logging.getLogger(name) for name in (None, "gunicorn.error", "gunicorn.access")]
+    before = [(each.level, each.propagate, each.handlers[:], each.filters[:]) for each in loggers]
+    logging.root.handlers.clear()
     yield
-    root.handlers[:], gunicorn.filters[:] = handlers, filters
-    root.setLevel(level)
+    for logger, (level, propagate, handlers, filters) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.propagate, logger.handlers[:], logger.filters[:] = propagate, handlers, filters

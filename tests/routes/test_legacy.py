@@ -247,7 +247,7 @@ def _watched() -> None:
     text=st.text(max_size=200),
     prefix=st.sampled_from(["", "https://", f"https://{HOST}", f"https://{HOST}{PATH}"]),
 )
-@hypothesis_settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_text_makes_anything_but_a_login_or_an_error(send: Send, text: str, prefix: str) -> None:
     answer = send("GET", f"/getOpenid?url={quote(prefix + text, safe='', errors='surrogatepass')}")
 

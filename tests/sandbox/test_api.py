@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.sandbox.drivers import (
@@ -381,7 +381,6 @@ bodies = st.one_of(
 PATHS = [EXCHANGE, TOKEN, STABLE_TOKEN, CHECK, RESET, PHONE_NUMBER, ENCRYPT_KEY]
 
 
-@settings(deadline=None)
 @given(path=st.sampled_from(PATHS), query=queries, body=bodies, method=st.sampled_from(["GET", "POST"]))
 def test_junk_is_always_answered_with_200_and_an_errcode(
     path: str, query: dict[str, str] | str, body: bytes, method: str
@@ -394,7 +393,6 @@ def test_junk_is_always_answered_with_200_and_an_errcode(
     assert {"errcode", "access_token"} & json.loads(response.text).keys()
 
 
-@settings(deadline=None)
 @given(path=st.sampled_from(PATHS), query=st.dictionaries(names, likely | st.text()), body=bodies)
 def test_junk_behind_a_good_token_is_always_answered_with_200_and_an_errcode(
     path: str, query: dict[str, str], body: bytes

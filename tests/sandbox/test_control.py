@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.sandbox.drivers import (
@@ -637,7 +637,6 @@ junk_bodies = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(kind=st.sampled_from(KINDS), data=st.dictionaries(st.text(), json_values))
 def test_user_data_can_be_anything_that_json_can_say(kind: str, data: dict[str, Any]) -> None:
     client = create_sandbox(SandboxState()).test_client()
@@ -648,7 +647,6 @@ def test_user_data_can_be_anything_that_json_can_say(kind: str, data: dict[str, 
     assert response.status_code in {200, 400}
 
 
-@settings(deadline=None)
 @given(path=st.sampled_from(["codes", "faults", "user-data", "phone-codes", "tokens"]), body=junk_bodies)
 def test_no_body_is_too_much_for_the_control_plane(path: str, body: bytes) -> None:
     client = create_sandbox(SandboxState()).test_client()

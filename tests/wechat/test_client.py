@@ -128,7 +128,6 @@ def test_a_code_that_has_no_utf_8_is_wechats_to_refuse(client_of: ClientOf) -> N
 def test_any_code_is_one_parameter(client_of: ClientOf, friendly: Upstream) -> None:
     client = client_of(friendly.url)
 
-    @settings(deadline=None, max_examples=100)
     @given(st.text(max_size=300))
     def check(code: str) -> None:
         client.code2session(code)
@@ -394,7 +393,7 @@ def test_any_body_gives_a_code_session_or_a_wechat_error(client_of: ClientOf) ->
     with upstream(plays_the_last) as seen:
         client = client_of(seen.url, clock=in_turn())
 
-        @settings(deadline=None, max_examples=200)
+        @settings(max_examples=200)
         @example(success())
         @given(st.one_of(st.binary(), answers))
         def check(body: bytes) -> None:
@@ -429,7 +428,7 @@ def test_any_bytes_for_an_answer_give_a_code_session_or_a_wechat_error(client_of
     with upstream(plays_the_last) as seen:
         client = client_of(seen.url, clock=in_turn())
 
-        @settings(deadline=None, max_examples=200)
+        @settings(max_examples=200)
         @example("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"-5\r\nx")
         @given(heads, bodies)
         def check(head: str, body: bytes) -> None:
