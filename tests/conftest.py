@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -23,7 +24,7 @@ from wxlogin.redis_clients import Client, ConnectionOptions, connect, parse_url
 from wxlogin.services import Services
 from wxlogin.settings import Settings, load
 
-pytest_plugins = ["tests.order"]
+pytest_plugins = ["tests.left_behind", "tests.order"]
 
 # No time limit: a slow machine is no bug. No database: no run depends on what an earlier one found. What fails is
 # printed with a line that reproduces it.
@@ -180,6 +181,14 @@ def send(app: Flask) -> Send:
 @pytest.fixture
 def mini_program(send: Send, sandbox: Sandbox) -> MiniProgram:
     return MiniProgram(send, sandbox)
+
+
+@pytest.fixture
+def signals_as_they_were() -> Iterator[None]:
+    """Let a test run a command, which stops at SIGTERM in its own way, and put the handler back."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture

@@ -50,6 +50,9 @@ class Checked:
         return "\n".join([*self.of(PROBLEM), *self.of(WARNING)])
 
 
+pytestmark = pytest.mark.usefixtures("signals_as_they_were")
+
+
 @pytest.fixture(scope="module")
 def the_wechat() -> Iterator[str]:
     with sandbox_server({APPID: SECRET}) as url:

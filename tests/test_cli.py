@@ -41,6 +41,8 @@ from wxlogin.sessions.store import NotLoggedIn, SessionStore
 OPENID, SOMEBODYS_OPENID = "oOpenidOfTheFirstUser", "oOpenidOfTheOtherUser"
 SESSION_KEY = "tiihtNczf5v6AKRyjwEUhQ=="
 
+pytestmark = pytest.mark.usefixtures("signals_as_they_were")
+
 
 @contextlib.contextmanager
 def wxlogin(*arguments: str, folder: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:

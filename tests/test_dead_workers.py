@@ -17,6 +17,12 @@ from wxlogin.metrics import Metrics
 MakeWorker = Callable[[int], Metrics]
 
 
+@pytest.fixture(autouse=True)
+def _nobody_to_bury(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test bury the workers that another one left."""
+    monkeypatch.setattr("wxlogin.dead_workers._unburied", set())
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(metrics_folder.VARIABLE, str(tmp_path))

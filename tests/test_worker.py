@@ -114,7 +114,7 @@ class Kept:
 
 
 @pytest.fixture
-def kept() -> Iterator[Kept]:
+def kept(logging_as_it_was: None) -> Iterator[Kept]:
     kept = Kept()
     yield kept
     kept.close()
