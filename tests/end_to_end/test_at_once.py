@@ -16,14 +16,23 @@ import requests
 from tests.conftest import environment
 from tests.drivers import MiniProgram, Sandbox, over_http
 from tests.fault_proxy import FaultProxy, fault_proxy
-from tests.servers import RedisServer, Service, free_port, gunicorn, monitored, redis_server, wait_until
+from tests.servers import (
+    PATIENCE_SECONDS,
+    RedisServer,
+    Service,
+    free_port,
+    gunicorn,
+    monitored,
+    redis_server,
+    wait_until,
+)
 from wxlogin.redis_guard import StoreUnavailable
 from wxlogin.services import Services
 from wxlogin.sessions.record import SessionRecord, User
 from wxlogin.settings import Settings
 
 THREADS = 4
-PATIENCE_SECONDS = 10
+PATIENT = ("--config", "tests/end_to_end/patient_gunicorn.py")
 
 
 @pytest.fixture(params=["0", "60"], ids=["redis", "memory"])
@@ -41,7 +50,8 @@ def told(store: RedisServer, the_sandbox: Sandbox) -> dict[str, str]:
 
 @pytest.fixture
 def service(told: dict[str, str], seconds: str, tmp_path: Path) -> Iterator[Service]:
-    with gunicorn(tmp_path, {**told, "WXLOGIN_NEAR_CACHE_SECONDS": seconds}, workers=1) as running:
+    settings = {**told, "WXLOGIN_NEAR_CACHE_SECONDS": seconds}
+    with gunicorn(tmp_path, settings, workers=1, options=PATIENT) as running:
         yield running
 
 
@@ -174,7 +184,8 @@ def value_of(client: Client, line: str) -> float:
 def test_what_is_found_without_a_thread_is_remembered(
     told: dict[str, str], sandbox: Sandbox, store: RedisServer, tmp_path: Path
 ) -> None:
-    with gunicorn(tmp_path, {**told, "WXLOGIN_NEAR_CACHE_SECONDS": "60"}, workers=1) as service:
+    settings = {**told, "WXLOGIN_NEAR_CACHE_SECONDS": "60"}
+    with gunicorn(tmp_path, settings, workers=1, options=PATIENT) as service:
         client = Client(service, sandbox)
         wait_until(lambda: is_answered_without_a_thread(client, service), what="it is")
         client.user.log_in()
@@ -206,7 +217,7 @@ def test_several_requests_in_one_piece_are_all_answered(client: Client) -> None:
     with client.connect() as raw:
         raw.sendall(client.request() * 3)
 
-        wait_until(lambda: _received(raw).count(b"HTTP/1.1 204") == 3, what="three answers")
+        assert _received(raw, count=3).count(b"HTTP/1.1 204") == 3
 
 
 def test_a_request_in_pieces_is_answered(client: Client) -> None:
@@ -293,10 +304,11 @@ def test_another_class_of_workers_serves_as_well(told: dict[str, str], sandbox: 
         assert Client(service, sandbox).check().status_code == 204
 
 
-def _received(raw: socket.socket) -> bytes:
-    raw.settimeout(0.1)
+def _received(raw: socket.socket, *, count: int) -> bytes:
+    """Return what comes until there are so many answers."""
     received = b""
-    with contextlib.suppress(TimeoutError):
-        while chunk := raw.recv(65536):
-            received += chunk
+    while received.count(b"\r\n\r\n") < count:
+        chunk = raw.recv(65536)
+        assert chunk, received
+        received += chunk
     return received

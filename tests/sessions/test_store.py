@@ -23,7 +23,17 @@ from redis import Redis
 
 from tests.conftest import SECRET_KEY, Clock
 from tests.fault_proxy import fault_proxy
-from tests.servers import RedisServer, connected, free_port, guarded, keys_in, monitored, redis_server, wait_until
+from tests.servers import (
+    PATIENCE_SECONDS,
+    RedisServer,
+    connected,
+    free_port,
+    guarded,
+    keys_in,
+    monitored,
+    redis_server,
+    wait_until,
+)
 from wxlogin.redis_guard import StoreUnavailable
 from wxlogin.seal import Seal
 from wxlogin.sessions.interface import Session
@@ -1389,7 +1399,7 @@ def losing_the_first_answer(server: RedisServer, *, forwards: bool = True) -> It
 
 
 def relay(listener: socket.socket, port: int, forwards: bool) -> None:
-    listener.settimeout(2)
+    listener.settimeout(PATIENCE_SECONDS)
     with listener.accept()[0] as client, socket.create_connection(("127.0.0.1", port)) as redis:
         request = client.recv(65536)
         if forwards:
@@ -1744,4 +1754,4 @@ def test_whatever_happens_in_whatever_order_the_store_agrees_with_a_dictionary(
         def __init__(self) -> None:
             super().__init__(any_redis)
 
-    run_state_machine_as_test(Machine, settings=settings(max_examples=runs, stateful_step_count=30, deadline=None))
+    run_state_machine_as_test(Machine, settings=settings(max_examples=runs, stateful_step_count=30))

@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.redis_topologies import usage
-from tests.servers import free_port
+from tests.servers import PATIENCE_SECONDS, free_port
 from tests.wechat.upstream import (
     Behaviour,
     Upstream,
@@ -362,8 +362,8 @@ def live_through(day: BadDay, certificates: Certificates, endpoint: Endpoint = L
 
 
 def _still_open(seen: Upstream) -> int:
-    """Return how many connections are open, after a while in which the stand-in may see them end."""
-    deadline = time.monotonic() + 1
+    """Return how many connections are open, when the stand-in has had the time to see them end."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while seen.open and time.monotonic() < deadline:
         seen.stopped.wait(0.01)
     return seen.open

@@ -1,0 +1,14 @@
+"""What gunicorn.conf.py says, for a machine that may be busy: workers wait for Redis as long as it takes.
+
+For tests of what is done without a thread: after the few milliseconds of production, a thread does it.
+"""
+
+from pathlib import Path
+
+_path = Path("gunicorn.conf.py")
+exec(compile(_path.read_text(encoding="utf-8"), _path, "exec"))  # noqa: S102  # our own
+
+from wxlogin.sessions import invalidations, lookups  # noqa: E402  # it chooses a folder before these are imported
+
+lookups.PATIENCE_SECONDS = 20
+invalidations.BEAT_SECONDS = 20
