@@ -19,6 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from tests.servers import RedisServer, connected, free_port, guarded, redis_server, wait_until
+from tests.stopwatch import stopwatch
 from wxlogin.redis_guard import RedisGuard, StoreUnavailable
 
 GENEROUS_SECONDS = 1.0
@@ -63,10 +64,9 @@ reading_or_writing = pytest.mark.parametrize("work", [read, write])
 
 
 def seconds_to_fail(work: Callable[[], object]) -> float:
-    start = time.monotonic()
-    with pytest.raises(StoreUnavailable):
+    with stopwatch() as seconds, pytest.raises(StoreUnavailable):
         work()
-    return time.monotonic() - start
+    return seconds()
 
 
 # connecting

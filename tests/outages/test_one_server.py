@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -19,6 +18,7 @@ from tests.fault_proxy import FaultProxy
 from tests.outages.conftest import SERVED, NewService, Witness, at_once, logged_in, traffic
 from tests.redis_topologies import LoadingRedisServer, running, turn_read_only, turn_writable
 from tests.servers import PATIENCE_SECONDS, RedisServer, connected, gunicorn, wait_until
+from tests.stopwatch import stopwatch
 
 PASSWORD, ANOTHER = "planted-password", "planted-other-password"
 
@@ -145,9 +145,9 @@ def test_while_it_is_silent_most_requests_are_turned_away_at_once(
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    started_at = time.monotonic()
-    work()
-    return time.monotonic() - started_at
+    with stopwatch() as seconds:
+        work()
+    return seconds()
 
 
 def test_a_server_that_is_loading_is_an_outage_until_it_has_loaded(

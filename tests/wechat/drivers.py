@@ -29,6 +29,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.redis_topologies import usage
 from tests.servers import PATIENCE_SECONDS, free_port
+from tests.stopwatch import stopwatch
 from tests.wechat.upstream import (
     Behaviour,
     Upstream,
@@ -353,12 +354,10 @@ def live_through(day: BadDay, certificates: Certificates, endpoint: Endpoint = L
         contextlib.closing(api_at(seen.url, certificates, timeouts=timeouts, most=1)) as api,
     ):
         client = WeChatClient(APPID, SECRET, api=api)
-        started = time.monotonic()
-        with pytest.raises(WeChatError) as raised:
+        with stopwatch() as seconds, pytest.raises(WeChatError) as raised:
             endpoint.call(client)
-        seconds = time.monotonic() - started
         still_open = 0 if day in _KEEPING_DAYS else _still_open(seen)
-        return Outcome(raised.value, seen, seconds, still_open, log.getvalue())
+        return Outcome(raised.value, seen, seconds(), still_open, log.getvalue())
 
 
 def _still_open(seen: Upstream) -> int:
