@@ -146,12 +146,14 @@ def sandbox(the_sandbox: Sandbox) -> Sandbox:
 
 
 def environment(*, redis_url: str, wechat_api_url: str) -> dict[str, str]:
-    """Return what a service needs to be told; it logs all it can, and nobody asks too often."""
+    """Return what a service needs to be told; it logs all it can, nobody asks too often, and Redis may be slow."""
     return {
         "WXLOGIN_APPID": APPID,
         "WXLOGIN_APP_SECRET": "sandbox-secret",
         "WXLOGIN_SECRET_KEYS": SECRET_KEY,
         "WXLOGIN_REDIS_URL": redis_url,
+        "WXLOGIN_REDIS_CONNECT_TIMEOUT_SECONDS": "1",
+        "WXLOGIN_REDIS_READ_TIMEOUT_SECONDS": "1",
         "WXLOGIN_WECHAT_API_URL": wechat_api_url,
         "WXLOGIN_LOG_LEVEL": "DEBUG",
         "WXLOGIN_NEAR_CACHE_SECONDS": "0",  # tests of what workers remember say so

@@ -21,6 +21,11 @@ from wxlogin.services import Services
 from wxlogin.settings import Settings
 
 BOUND_SECONDS = 1.0
+REDIS_SECONDS = 0.2  # as in production
+IMPATIENT = {
+    "WXLOGIN_REDIS_CONNECT_TIMEOUT_SECONDS": str(REDIS_SECONDS),
+    "WXLOGIN_REDIS_READ_TIMEOUT_SECONDS": str(REDIS_SECONDS),
+}
 CLIENTS = 20
 THINKING_SECONDS = 0.02  # of a user, between two requests
 NEEDING_REDIS = ("/auth", "/session", "/sessions", "/readyz")
@@ -59,7 +64,13 @@ def new_service(request: pytest.FixtureRequest, settings: Settings) -> Iterator[
     started: list[Services] = []
 
     def start(redis_url: str) -> Send:
-        chosen = dataclasses.replace(settings, redis_url=redis_url, near_cache_seconds=request.param)
+        chosen = dataclasses.replace(
+            settings,
+            redis_url=redis_url,
+            redis_connect_timeout_seconds=REDIS_SECONDS,
+            redis_read_timeout_seconds=REDIS_SECONDS,
+            near_cache_seconds=request.param,
+        )
         started.append(Services.build(chosen))
         return careful(in_process(create_app(started[-1])))
 

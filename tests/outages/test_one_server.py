@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import environment
 from tests.drivers import MiniProgram, Sandbox, over_http
 from tests.fault_proxy import FaultProxy
-from tests.outages.conftest import SERVED, NewService, Witness, at_once, logged_in, traffic
+from tests.outages.conftest import IMPATIENT, SERVED, NewService, Witness, at_once, logged_in, traffic
 from tests.redis_topologies import LoadingRedisServer, running, turn_read_only, turn_writable
 from tests.servers import PATIENCE_SECONDS, RedisServer, connected, gunicorn, wait_until
 from tests.stopwatch import stopwatch
@@ -127,7 +127,7 @@ def connections_used_by(users: list[MiniProgram], server: RedisServer) -> int:
 def test_while_it_is_silent_most_requests_are_turned_away_at_once(
     server: RedisServer, proxy: FaultProxy, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    settings = environment(redis_url=proxy.url, wechat_api_url=sandbox.url)
+    settings = environment(redis_url=proxy.url, wechat_api_url=sandbox.url) | IMPATIENT
     with gunicorn(tmp_path, settings, workers=1, options=("--threads", "8")) as service:
         users = logged_in(over_http(service.url), sandbox, count=16)
         connections_before = proxy.connections

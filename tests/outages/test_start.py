@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import environment
 from tests.drivers import MiniProgram, Sandbox, Send, in_process
-from tests.outages.conftest import careful
+from tests.outages.conftest import IMPATIENT, careful
 from tests.redis_topologies import Cluster, SentinelGroup, cluster, running
 from tests.servers import RedisServer, wait_until
 from wxlogin.app import from_environment
@@ -29,7 +29,7 @@ def start(
     guards = []
 
     def from_environment_with(redis_url: str) -> Send:
-        for name, value in environment(redis_url=redis_url, wechat_api_url=sandbox.url).items():
+        for name, value in (environment(redis_url=redis_url, wechat_api_url=sandbox.url) | IMPATIENT).items():
             monkeypatch.setenv(name, value)
         app = from_environment()
         Services.of(app).health.warn_of_eviction()
