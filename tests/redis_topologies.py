@@ -102,7 +102,7 @@ class DataNode(Node):
     """A redis-server that keeps data, and gets a replica in sync without delay."""
 
     def __init__(self, folder: Path, config: Iterable[str] = (), *, port: int | None = None) -> None:
-        persistence = ('save ""', "appendonly yes", "appendfsync no")  # written before the answer, always
+        persistence = ('save ""', "appendonly yes", "appendfsync no")
         replication = ("repl-diskless-sync-delay 0", "repl-ping-replica-period 1")
         super().__init__(folder, [*persistence, *replication, *config], port=port)
 

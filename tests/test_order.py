@@ -52,10 +52,11 @@ def test_with_any_number(number):
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the tests of a folder as this project's are run."""
     plugins = ["-p", "no:cacheprovider", "-p", "no:schemathesis", "-p", "tests.order"]
+    environment = clean_environment({"PYTHONPATH": str(PROJECT)})
     return subprocess.run(
         [sys.executable, "-m", "pytest", *plugins, *arguments],
         cwd=folder,
-        env=clean_environment({"PYTHONPATH": str(PROJECT)}),
+        env={name: value for name, value in environment.items() if not name.startswith("PYTEST_")},
         capture_output=True,
         text=True,
         check=False,

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import io
 import re
-from collections.abc import Iterator
 
 import pytest
 from redis import Redis
@@ -35,11 +34,9 @@ def log(logging_as_it_was: None) -> io.StringIO:
 
 
 @pytest.fixture
-def roomy(settings: Settings, the_redis_server: RedisServer, real_redis: Redis) -> Iterator[Settings]:
-    """Settings with the real Redis, which need not keep anything, and more threads than a test has."""
-    real_redis.config_set("appendfsync", "no")
-    yield dataclasses.replace(settings, redis_url=the_redis_server.url, threads=200, redis_max_connections=200)
-    real_redis.config_set("appendfsync", "always")
+def roomy(settings: Settings, the_redis_server: RedisServer, real_redis: Redis) -> Settings:
+    """Settings with the real Redis, and more threads than a test has."""
+    return dataclasses.replace(settings, redis_url=the_redis_server.url, threads=200, redis_max_connections=200)
 
 
 @pytest.fixture

@@ -7,16 +7,18 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, sync_playwright
+from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
 from tests.browser.drivers import Dev, Simulator, chromium, dev
 from tests.conftest import LIMITS
+from tests.servers import PATIENCE_SECONDS
 
 Open = Callable[..., Simulator]
 
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE_SECONDS * 1000)
     with sync_playwright() as playwright:
         started = chromium(playwright)
         yield started
@@ -49,7 +51,7 @@ def open_page(browser: Browser, the_dev: Dev, complaints: list[str]) -> Iterator
         watch(page, complaints, own=urlsplit(address).netloc)
         page.goto(address)
         simulator = Simulator(page)
-        page.locator("#state:not(:empty)").wait_for()
+        simulator.wait_until_there()
         return simulator
 
     yield open_it

@@ -149,6 +149,15 @@ class Simulator:
         self.press("logIn")
         expect(self.page.locator("#messages .message")).to_have_count(messages)
 
+    def reload(self) -> None:
+        """Load the page again, and wait until it does what it is told."""
+        self.page.reload()
+        self.wait_until_there()
+
+    def wait_until_there(self) -> None:
+        """Wait for the first thing that the page's program says."""
+        self.page.locator("#state:not(:empty)").wait_for()
+
     def wait(self) -> None:
         """Wait until nothing is under way any more."""
         expect(self.page.locator("#result p")).not_to_have_count(0)

@@ -136,7 +136,7 @@ def test_logging_out_everywhere_ends_the_session_of_another_phone(open_page: Ope
 def test_a_reload_keeps_the_session(simulator: Simulator) -> None:
     simulator.press("logIn")
 
-    simulator.page.reload()
+    simulator.reload()
 
     expect(simulator.page.locator("#state")).to_have_text("Holds a session")
     drawn = simulator.arrows_after("whoAmI", ("service", "miniprogram", "200"))
@@ -147,7 +147,7 @@ def test_a_reload_after_logging_out_logs_nobody_in(simulator: Simulator) -> None
     simulator.press("logIn")
     simulator.press("logOut")
 
-    simulator.page.reload()
+    simulator.reload()
 
     expect(simulator.page.locator("#state")).to_have_text("No session")
     assert "not_logged_in" in simulator.press("whoAmI")

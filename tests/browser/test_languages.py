@@ -78,7 +78,7 @@ def test_of_several_languages_the_one_that_is_liked_most_is_spoken(
 ) -> None:
     simulator.page.add_init_script(f"({BROWSER_PREFERS})({preferred})")
 
-    simulator.page.reload()
+    simulator.reload()
 
     expect(simulator.page.locator("html")).to_have_attribute("lang", lang)
 
@@ -86,7 +86,7 @@ def test_of_several_languages_the_one_that_is_liked_most_is_spoken(
 def test_a_language_that_nobody_chose_is_not_kept(simulator: Simulator) -> None:
     simulator.page.add_init_script(f"({BROWSER_PREFERS})(['zh-CN'])")
 
-    simulator.page.reload()
+    simulator.reload()
 
     expect(simulator.page.locator("html")).to_have_attribute("lang", "zh")
 

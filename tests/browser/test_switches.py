@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import Open
 from tests.browser.drivers import Dev, Simulator, dev, sandbox_alone
@@ -21,7 +21,7 @@ ALL_COMBINATIONS = [each for count in range(4) for each in itertools.combination
 
 @pytest.mark.parametrize("switches", ALL_COMBINATIONS)
 def test_however_the_cookie_reaches_it_it_logs_in(simulator: Simulator, switches: tuple[str, ...]) -> None:
-    listen_to_the_network(simulator.page)
+    listen_to_the_network(simulator)
     simulator.turn(*switches)
 
     assert "Logged in" in simulator.press("logIn")
@@ -34,15 +34,15 @@ def test_however_the_cookie_reaches_it_it_logs_in(simulator: Simulator, switches
     assert ("xsessionid=" in str(cookie)) == ("joined" in switches)
 
 
-def listen_to_the_network(page: Page) -> None:
+def listen_to_the_network(simulator: Simulator) -> None:
     """Have the page remember in `received` what requests of the mini-program are answered."""
 
     def answer_with_more(route: Route) -> None:
         original = route.fetch()
         route.fulfill(response=original, body=original.text() + REMEMBER)
 
-    page.route("**/simulator/wxlogin.js", answer_with_more)
-    page.reload()
+    simulator.page.route("**/simulator/wxlogin.js", answer_with_more)
+    simulator.reload()
 
 
 REMEMBER = """
@@ -79,7 +79,7 @@ def test_the_cure_works(open_page: Open, tmp_path: Path) -> None:
 def test_a_slow_network_takes_a_second_each_way_and_the_buttons_wait(simulator: Simulator) -> None:
     clock = simulator.page.clock
     clock.install()
-    simulator.page.reload()
+    simulator.reload()
     simulator.turn("slow")
     clock.pause_at(datetime.now(UTC) + timedelta(minutes=1))
 
