@@ -20,6 +20,16 @@ from tests.drivers import Answer, MiniProgram, Sandbox, Send, over_http
 from tests.servers import RedisServer, Service, clean_environment, free_port, gunicorn, is_up, keys_in, wait_until
 
 
+@pytest.fixture(scope="module")
+def service(
+    store: RedisServer, the_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """A service with a thread for everybody: of those beyond the half, none waits for long."""
+    settings = environment(redis_url=store.url, wechat_api_url=the_sandbox.url) | {"WXLOGIN_THREADS": "64"}
+    with gunicorn(tmp_path_factory.mktemp("service"), settings) as running:
+        yield running
+
+
 def _exchanges(sandbox: Sandbox) -> int:
     return len([call for call in sandbox.calls() if call["path"] == "/sns/jscode2session"])
 
