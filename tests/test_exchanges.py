@@ -321,7 +321,7 @@ def test_without_a_store_no_code_is_claimed() -> None:
 def test_a_claim_that_redis_finds_late_comes_to_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
     """It was sent while Redis was frozen, and whoever sent it has long told its client to try again."""
     with redis_server(tmp_path_factory.mktemp("frozen")) as server:
-        exchanges = exchanges_on(connected(server.url, timeout_seconds=0.2))
+        exchanges = exchanges_on(connected(server.url, timeout_seconds=1))
         begin(exchanges, "some-other-code")
         server.freeze()
         with pytest.raises(StoreUnavailable):

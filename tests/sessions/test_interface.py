@@ -442,7 +442,7 @@ def test_what_redis_did_not_do_is_not_answered_as_done(no_redis: Redis, clock: C
 def test_an_outage_logs_nobody_out(tmp_path: Path, clock: Clock, fail: Callable[[RedisServer], None]) -> None:
     with (
         redis_server(tmp_path) as server,
-        connected(server.url, timeout_seconds=0.1) as redis,
+        connected(server.url, timeout_seconds=1) as redis,
     ):
         service = Service(OURS, redis, clock)
         session_id = service.log_in()
