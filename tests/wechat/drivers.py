@@ -137,6 +137,12 @@ ENDPOINTS = {
         OK | {"phone_info": PHONE_INFO},
         PhoneNumber(PHONE_NUMBER, "9876 5432", "852"),
     ),
+    "checkencryptedmsg": Endpoint(
+        "/wxa/business/checkencryptedmsg",
+        lambda client: client.checkencryptedmsg(ACCESS_TOKEN, "0" * 64),
+        OK | {"vaild": True, "create_time": 1629121902},
+        True,
+    ),
     "checksession": Endpoint(
         "/wxa/checksession",
         lambda client: client.checksession(ACCESS_TOKEN, openid=OPENID, session_key=SESSION_KEY),

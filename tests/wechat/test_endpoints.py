@@ -92,6 +92,7 @@ def test_a_get_has_all_in_its_query(name: str, query: dict[str, str], client_of:
     ("name", "query", "body"),
     [
         ("stable_token", {}, CREDENTIALS | {"force_refresh": False}),
+        ("checkencryptedmsg", {"access_token": ACCESS_TOKEN}, {"encrypted_msg_hash": "0" * 64}),
         ("getuserphonenumber", {"access_token": ACCESS_TOKEN}, {"code": PHONE_CODE, "openid": OPENID}),
     ],
 )
@@ -154,6 +155,21 @@ def test_a_session_key_that_wechat_does_not_accept_is_not_good(errcode: int, cli
     assert is_good is False
 
 
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (refusal(1), False),
+        (b'{"errcode":0,"errmsg":"ok","vaild":false}', False),
+        (b'{"errcode":0,"errmsg":"ok","valid":true}', True),
+    ],
+)
+def test_wechat_says_whether_it_has_encrypted_a_text(body: bytes, expected: bool, client_of: ClientOf) -> None:
+    with upstream(plays(answer(body))) as seen:
+        is_wechats = ENDPOINTS["checkencryptedmsg"].call(client_of(seen.url))
+
+    assert is_wechats is expected
+
+
 def phone_answer(**changes: Any) -> dict[str, Any]:
     return OK | {"phone_info": PHONE_INFO | changes}
 
@@ -168,6 +184,7 @@ UNUSABLE = {
         phone_answer(watermark={"timestamp": 1637744274, "appid": "wx00000000000000aa"}),
     ),
     "getuserphonenumber: no watermark": ("getuserphonenumber", phone_answer(watermark=None)),
+    "checkencryptedmsg: a number": ("checkencryptedmsg", OK | {"vaild": 1}),
     "checksession: another's errmsg": ("checksession", {"errmsg": "ok"}),
     "checksession: null": ("checksession", {"errcode": None}),
     "resetusersessionkey: no user": ("resetusersessionkey", OK | {"session_key": SESSION_KEY}),

@@ -70,7 +70,10 @@ def issue_code(state: SandboxState) -> ResponseReturnValue:
 def hand_out_user_data(state: SandboxState) -> ResponseReturnValue:
     fields = read_fields(USER_DATA_FIELDS, required=("openid", "kind"))
     user = state.find_user(appid=fields.get("appid"), openid=fields["openid"])
-    return make_user_data(user, fields["kind"], changes=fields.get("data", {}), now=state.clock())
+    made = make_user_data(user, fields["kind"], changes=fields.get("data", {}), now=state.clock())
+    if fields["kind"] == "phone_number":  # the only data that WeChat confirms
+        state.note_encrypted(made["encryptedData"], user.appid)
+    return made
 
 
 def issue_phone_code(state: SandboxState) -> ResponseReturnValue:

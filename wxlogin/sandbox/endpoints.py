@@ -1,5 +1,6 @@
 """What each endpoint of api.weixin.qq.com does."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -13,6 +14,7 @@ from wxlogin.sandbox.errcodes import (
     DATA_FORMAT,
     EMPTY_POST_DATA,
     GET_REQUIRED,
+    INVALID_ARGUMENTS,
     INVALID_GRANT_TYPE,
     INVALID_URL,
     POST_REQUIRED,
@@ -24,6 +26,7 @@ from wxlogin.sandbox.state import EncryptKey, SandboxState, SignedCall
 from wxlogin.sandbox.tokens import AccessToken
 
 WRONG_METHOD: Final[Mapping[str, int]] = MappingProxyType({"GET": GET_REQUIRED, "POST": POST_REQUIRED})
+SHA256_HEX: Final = re.compile("[0-9a-f]{64}")
 OK: Final[Mapping[str, object]] = MappingProxyType({"errcode": 0, "errmsg": "ok"})
 
 
@@ -166,6 +169,21 @@ def getuserphonenumber(state: SandboxState, request: Request) -> Mapping[str, ob
     return {**OK, "phone_info": phone_info}
 
 
+def checkencryptedmsg(state: SandboxState, request: Request) -> Mapping[str, object]:
+    """Tell whether a phone number was encrypted here: the answer's `vaild` is WeChat's spelling.
+
+    https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-info/basic-info/checkEncryptedData.html
+    """
+    appid = caller_appid(state, request)
+    if not request.get_data():
+        raise ApiError(EMPTY_POST_DATA)
+    fields = read_fields(request.get_data(), {"encrypted_msg_hash": str})
+    digest = fields.get("encrypted_msg_hash", "").lower()
+    if not SHA256_HEX.fullmatch(digest):
+        raise ApiError(INVALID_ARGUMENTS)
+    return {**OK, "vaild": True, "create_time": int(state.encrypted_at(digest, appid))}
+
+
 def caller_appid(state: SandboxState, request: Request) -> str:
     """Return the app whose access_token the query has, or raise `ApiError`."""
     return state.appid_of_token(request.args.get("access_token", ""))
@@ -205,6 +223,7 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = MappingProxyType(
         "/wxa/checksession": Endpoint(answer=checksession, method="GET"),
         "/wxa/resetusersessionkey": Endpoint(answer=resetusersessionkey, method="GET"),
         "/wxa/business/getuserphonenumber": Endpoint(answer=getuserphonenumber, method="POST"),
+        "/wxa/business/checkencryptedmsg": Endpoint(answer=checkencryptedmsg, method="POST"),
         "/wxa/business/getuserencryptkey": Endpoint(answer=getuserencryptkey, lists=("key_info_list",)),
     }
 )

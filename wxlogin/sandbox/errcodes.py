@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+DATA_NOT_FOUND: Final = 1
 INVALID_CREDENTIAL: Final = 40001
 INVALID_GRANT_TYPE: Final = 40002
 INVALID_OPENID: Final = 40003
@@ -15,6 +16,7 @@ INVALID_APPID: Final = 40013
 INVALID_ACCESS_TOKEN: Final = 40014
 INVALID_CODE: Final = 40029
 INVALID_URL: Final = 40066
+INVALID_ARGUMENTS: Final = 40097
 INVALID_SECRET: Final = 40125
 CODE_USED: Final = 40163
 ACCESS_TOKEN_MISSING: Final = 41001
@@ -32,6 +34,7 @@ INVALID_SIGNATURE: Final = 87009
 ERRMSGS: Final[Mapping[int, str]] = MappingProxyType(
     {
         -1: "system error",
+        DATA_NOT_FOUND: "data not exit",  # the spelling is WeChat's
         INVALID_CREDENTIAL: (
             "invalid credential, access_token is invalid or not latest, could get access_token by "
             "getStableAccessToken, more details at https://mmbizurl.cn/s/JtxxFh33r"
@@ -42,6 +45,7 @@ ERRMSGS: Final[Mapping[int, str]] = MappingProxyType(
         INVALID_ACCESS_TOKEN: "invalid access_token",
         INVALID_CODE: "invalid code",
         INVALID_URL: "invalid url",
+        INVALID_ARGUMENTS: "invalid args",
         INVALID_SECRET: "invalid appsecret",
         CODE_USED: "code been used",
         40164: "invalid ip 127.0.0.1 ipv6 ::ffff:127.0.0.1, not in whitelist",

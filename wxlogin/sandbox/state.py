@@ -5,6 +5,7 @@ threads exchanging one code exactly one succeeds.
 """
 
 import base64
+import hashlib
 import hmac
 import secrets
 import string
@@ -19,6 +20,7 @@ from typing import Final
 from wxlogin.sandbox.crypto import sign_message
 from wxlogin.sandbox.errcodes import (
     CODE_USED,
+    DATA_NOT_FOUND,
     INVALID_APPID,
     INVALID_CODE,
     INVALID_OPENID,
@@ -32,6 +34,7 @@ from wxlogin.sandbox.tokens import AccessToken, AccessTokens
 DEFAULT_APPS: Final[Mapping[str, str]] = MappingProxyType({"wx4f4bc4dec97d474b": "sandbox-secret"})
 CODE_LIFETIME_SECONDS: Final = 300
 PHONE_CODE_LIFETIME_SECONDS: Final = 300
+ENCRYPTED_DATA_KEPT_SECONDS: Final = 3 * 86_400
 DEFAULT_PHONE_NUMBER: Final = "13580006666"
 ENCRYPT_KEY_LIFETIME_SECONDS: Final = 3600
 ENCRYPT_KEYS_LISTED: Final = 3
@@ -155,6 +158,7 @@ class SandboxState:
         self._codes: dict[str, IssuedCode] = {}
         self._phone_codes: dict[str, IssuedPhoneCode] = {}
         self._encrypt_keys: dict[tuple[str, str], list[EncryptKey]] = {}
+        self._encrypted_at: dict[tuple[str, str], float] = {}
         self._tokens = AccessTokens()
         self._faults: dict[str, deque[Fault]] = {}
         self._calls: dict[int, Call] = {}
@@ -305,6 +309,20 @@ class SandboxState:
         with self._lock:
             return self._tokens.fetch(appid, now=self.clock())
 
+    def note_encrypted(self, encrypted_data: str, appid: str) -> None:
+        """Remember for three days that the app got this text, and when."""
+        digest = hashlib.sha256(encrypted_data.encode()).hexdigest()
+        with self._lock:
+            self._encrypted_at[digest, appid] = self.clock()
+
+    def encrypted_at(self, digest: str, appid: str) -> float:
+        """Return when the app got the text of this SHA-256, or raise `ApiError`."""
+        with self._lock:
+            encrypted_at = self._encrypted_at.get((digest, appid))
+        if encrypted_at is None or self.clock() - encrypted_at >= ENCRYPTED_DATA_KEPT_SECONDS:
+            raise ApiError(DATA_NOT_FOUND)
+        return encrypted_at
+
     def fetch_stable_token(self, appid: str, *, force_refresh: bool = False) -> AccessToken:
         """Return the app's stable access_token, which `fetch_token` leaves alone."""
         with self._lock:
@@ -369,6 +387,7 @@ class SandboxState:
             self._codes.clear()
             self._phone_codes.clear()
             self._encrypt_keys.clear()
+            self._encrypted_at.clear()
             self._tokens = AccessTokens()
             self._faults.clear()
             self._calls.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wxlogin.wechat.api import WeChatApi
 from wxlogin.wechat.crypto import session_signature
-from wxlogin.wechat.errors import CodeUsed, InvalidCode, InvalidSessionKey
+from wxlogin.wechat.errors import CodeUsed, InvalidCode, InvalidSessionKey, Refused
 from wxlogin.wechat.models import (
     AccessToken,
     CodeSession,
@@ -12,9 +12,12 @@ from wxlogin.wechat.models import (
     access_token_of,
     check_is_ok,
     code_session_of,
+    is_encrypted_by_wechat,
     phone_number_of,
     session_key_of,
 )
+
+_DATA_NOT_FOUND = 1  # what checkencryptedmsg says of a text that is not its own, or is older than three days
 
 
 class WeChatClient:
@@ -71,6 +74,22 @@ class WeChatClient:
             done_already=(InvalidCode, CodeUsed),
         )
         return phone_number_of(answer, appid=self.appid)
+
+    def checkencryptedmsg(self, access_token: str, encrypted_msg_hash: str) -> bool:
+        """Return whether WeChat has encrypted a phone number to the text of this hash, in the last three days.
+
+        The hash is SHA-256 in hex, of ``encryptedData`` as base64; the IV is not part of it.
+
+        https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-info/basic-info/checkEncryptedData.html
+        """
+        body = {"encrypted_msg_hash": encrypted_msg_hash}
+        try:
+            answer = self._api.post("/wxa/business/checkencryptedmsg", {"access_token": access_token}, body=body)
+        except Refused as refusal:
+            if refusal.errcode == _DATA_NOT_FOUND:
+                return False
+            raise
+        return is_encrypted_by_wechat(answer)
 
     def checksession(self, access_token: str, *, openid: str, session_key: str) -> bool:
         """Say whether a session_key is the user's, and still good.

@@ -81,6 +81,14 @@ def check_is_ok(answer: Mapping[str, Any]) -> None:
         raise UnusableAnswer("the answer has no errcode")
 
 
+def is_encrypted_by_wechat(answer: Mapping[str, Any]) -> bool:
+    """Return what an answer of checkEncryptedData says, or raise `UnusableAnswer`. The misspelling is WeChat's."""
+    is_valid = answer.get("vaild", answer.get("valid"))
+    if not isinstance(is_valid, bool):
+        raise UnusableAnswer("the answer has no usable vaild")
+    return is_valid
+
+
 def session_key_of(answer: Mapping[str, Any], *, openid: str) -> str:
     """Return the new session_key of the user ``openid``, or raise `UnusableAnswer`."""
     if answer.get("openid") != openid:
