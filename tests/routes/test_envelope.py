@@ -51,11 +51,39 @@ def test_a_body_of_exactly_64_kib_is_read(send: Send) -> None:
     assert send("POST", "/login", data=body, headers={"Content-Type": "application/json"}).status == 400
 
 
-@pytest.mark.parametrize("method", ["GET", "DELETE"])
-def test_a_chunked_body_where_none_belongs_is_refused(send: Send, method: str) -> None:
-    answer = send(method, "/session", headers={"Transfer-Encoding": "chunked"})
+def test_a_chunked_body_where_none_belongs_is_refused(send: Send) -> None:
+    answer = send("GET", "/session", headers={"Transfer-Encoding": "chunked"})
 
     assert answer.error["code"] == "invalid_request"
+
+
+@pytest.mark.parametrize("path", ["/session", "/sessions", "/sessions/abc"])
+@pytest.mark.parametrize("body", ["{}", "[]", "null", " { }\r\n", ""])
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/x-www-form-urlencoded"])
+def test_a_delete_with_a_body_that_says_nothing_is_as_good_as_one_without(
+    mini_program: MiniProgram, path: str, body: str, content_type: str
+) -> None:
+    mini_program.log_in()
+    headers = {"sessionid": mini_program.stored, "Content-Type": content_type}
+
+    assert mini_program.send("DELETE", path, headers=headers, data=body).status == 204
+    assert mini_program.whoami().status == (200 if path == "/sessions/abc" else 401)
+
+
+@pytest.mark.parametrize("body", ['{"a":1}', "[{}]", "{}{}", "0", "x=1", "{", "\ufeff{}", '""', "\x00"])
+def test_a_delete_with_any_other_body_is_refused_and_does_nothing(mini_program: MiniProgram, body: str) -> None:
+    mini_program.log_in()
+    headers = {"sessionid": mini_program.stored, "Content-Type": "application/json"}
+
+    answer = mini_program.send("DELETE", "/session", headers=headers, data=body.encode())
+
+    assert (answer.status, answer.error["code"]) == (400, "invalid_request")
+    assert mini_program.whoami().status == 200
+
+
+@pytest.mark.parametrize("body", ["{}", "[]", "null"])
+def test_a_get_takes_no_body_whatever_it_says(send: Send, body: str) -> None:
+    assert send("GET", "/session", data=body).error["code"] == "invalid_request"
 
 
 @pytest.mark.parametrize("override", [{"X-HTTP-Method-Override": "DELETE"}, {"X-Method-Override": "DELETE"}])

@@ -12,6 +12,9 @@ from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 
 MAX_BODY_BYTES = 64 * 1024
 
+# What some clients send with every DELETE, and mean no body by.
+_EMPTY_BODIES = frozenset({b"", b"{}", b"[]", b"null"})
+
 _no_fields = Schema()
 
 
@@ -34,6 +37,11 @@ def refuse_body() -> None:
     refuse_query()
     if _raw_body():
         read_body(_no_fields)
+
+
+def is_body_empty() -> bool:
+    """Return whether the request has no body, or one that says nothing. Raises what `read_body` does of a body."""
+    return b"".join(_raw_body().split()) in _EMPTY_BODIES
 
 
 def refuse_query() -> None:

@@ -13,7 +13,7 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from wxlogin import logs
-from wxlogin.routes.bodies import MAX_BODY_BYTES
+from wxlogin.routes.bodies import MAX_BODY_BYTES, is_body_empty
 from wxlogin.services import Services
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,9 @@ def _check_body() -> None:
         raise RequestEntityTooLarge
     if request.routing_exception:  # that there is no such address, or method, is said first
         return
-    if request.method in _WITHOUT_BODY and (length or "HTTP_TRANSFER_ENCODING" in request.environ):
+    if request.method not in _WITHOUT_BODY or not (length or "HTTP_TRANSFER_ENCODING" in request.environ):
+        return
+    if request.method != "DELETE" or not is_body_empty():
         raise BadRequest("A request with this method takes no body.")
 
 
