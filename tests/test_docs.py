@@ -31,7 +31,7 @@ ROW = re.compile(r"^\| `(WXLOGIN_\w+)` \| (.*?) \|", re.MULTILINE)
 
 PAGES = sorted(
     str(page.relative_to(PROJECT))
-    for folder in (".", "docs", "examples/*", "bench", "miniprogram")
+    for folder in (".", "docs", "docs/decisions", "tests/recorded", "examples/*", "bench", "miniprogram")
     for page in PROJECT.glob(f"{folder}/*.md")
 )
 TWINS = [(f"{page}.md", f"{page}.zh-CN.md") for page in ("README", "docs/errors", "miniprogram/README")]

@@ -130,7 +130,7 @@ def test_data_that_does_not_decrypt_is_an_event(mini_program: MiniProgram, event
     mini_program.log_in()
     events()
 
-    mini_program.post("/user-data/decrypt", json={"encryptedData": "A" * 24, "iv": "A" * 22 + "=="})
+    mini_program.post("/user-data/decrypt", json={"encryptedData": "A" * 22 + "==", "iv": "A" * 22 + "=="})
 
     assert names(events()) == ["decryption_refused"]
 

@@ -205,6 +205,7 @@ class Settings:
     near_cache_seconds: float = _setting(_seconds(2.0, least=0), "seconds, 0 to 60; 0 switches it off")
     threads: int = _setting(_number(8, least=1), "a whole number, 1 or more")
     watermark_max_age_seconds: int = _setting(_number(0, least=0), "whole seconds, 0 for any age")
+    confirm_phone_numbers: bool = _setting(_flag(default=False), "true or false")
     expose_openid: bool = _setting(_flag(default=False), "true or false")
     session_id_in_body: bool = _setting(_flag(default=False), "true or false")
     cookie_secure: bool = _setting(_flag(default=True), "true or false")

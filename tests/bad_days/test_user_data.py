@@ -130,15 +130,18 @@ REFUSED: dict[str, dict[str, str]] = {
     "D-08-wrong-appid": sealed(stamped(appid="wx1234567890abcdef")),
     "D-08-appid-a-list": sealed(stamped(appid=[APPID])),
     "D-08-appid-with-a-blank": sealed(stamped(appid=f"{APPID} ")),
-    "D-11-unknown-key": sealed(PHONE | {"isAdmin": True}),
+    "D-11-unknown-key-that-hides-a-known-one": sealed(PHONE | {"isAdmin": {"openId": OPENID}}),
     "D-11-renamed-key": sealed(without(PHONE, "phoneNumber") | {"phoneNumbeR": "13580006666"}),
-    "D-11-renamed-openId": sealed(without(PROFILE, "openId") | {"openIe": OPENID}),
+    "D-11-renamed-openId": sealed({"openIe": OPENID} | without(PROFILE, "openId")),
     "D-11-wrong-type": sealed(PHONE | {"phoneNumber": 13580006666}),
     "D-11-two-kinds-in-one": sealed(PHONE | GROUP),
     "D-11-openId-of-another": sealed(PROFILE | {"openId": "oSomebodyElse0123456789abcde"}),
+    "D-12-one-block": {"encryptedData": text_of(b"x" * 16), "iv": text_of(IV)},
+}
+
+INVALID: dict[str, dict[str, str]] = {
     "D-12-empty": {"encryptedData": "", "iv": text_of(IV)},
     "D-12-not-whole-blocks": {"encryptedData": text_of(b"x" * 33), "iv": text_of(IV)},
-    "D-12-one-block": {"encryptedData": text_of(b"x" * 16), "iv": text_of(IV)},
     "D-12-iv-of-0": {**_RIGHT, "iv": ""},
     "D-12-iv-of-15": {**_RIGHT, "iv": text_of(IV[:15])},
     "D-12-iv-of-17": {**_RIGHT, "iv": text_of(IV + b"x")},
@@ -158,6 +161,19 @@ def test_all_that_is_wrong_with_data_is_one_refusal(day: Bench, phone: MiniProgr
     assert set(day.keys()) - set(keys) == set(day.keys("wxlogin:limit:"))
     assert day.leaks([answer], text_of(KEY), data["encryptedData"][:64] or OPENID, "13580006666", OPENID) == []
     assert decrypt(phone, _RIGHT).json["phoneNumber"] == "13580006666"
+
+
+@pytest.mark.parametrize("data", [pytest.param(data, id=row) for row, data in INVALID.items()])
+def test_what_no_key_could_decrypt_is_an_invalid_request_and_not_counted(
+    day: Bench, phone: MiniProgram, data: dict[str, str]
+) -> None:
+    keys = day.keys()
+
+    answer = decrypt(phone, data)
+
+    assert told(answer) == (400, "invalid_request")
+    assert set(day.keys()) == set(keys)
+    assert day.leaks([answer], text_of(KEY), data["encryptedData"][:64] or OPENID, OPENID) == []
 
 
 @pytest.mark.parametrize("character", range(5), ids="D-02-{}".format)

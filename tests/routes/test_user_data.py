@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from base64 import b64decode, b64encode
+import json
+import textwrap
+from base64 import b64decode, b64encode, urlsafe_b64encode
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
-from tests.conftest import Clock
+from tests.conftest import APPID, Clock
 from tests.drivers import Answer, MiniProgram, Sandbox, Send, in_process
+from tests.wechat.drivers import SESSION_KEY
+from tests.wechat.test_crypto import IV
+from tests.wechat.test_user_data import data_of
 from wxlogin.app import create_app
 from wxlogin.services import Services
 from wxlogin.settings import Settings
@@ -92,11 +99,21 @@ def test_what_was_signed_before_a_login_is_valid_after_it(phone: MiniProgram, sa
     assert verify(phone, data["rawData"], data["signature"]).json == {"valid": True}
 
 
-def test_blanks_for_pluses_are_repaired(phone: MiniProgram, sandbox: Sandbox) -> None:
-    data = sandbox.user_data(openid=phone.openid, kind="werun")
-    spoilt = {name: value.replace("+", " ") for name, value in data.items()}
+FORMS: dict[str, Callable[[str], str]] = {
+    "blanks for pluses": lambda text: text.replace("+", " "),
+    "lines": lambda text: "\r\n".join(textwrap.wrap(text, 64)),
+    "for URLs": lambda text: urlsafe_b64encode(b64decode(text)).decode().rstrip("="),
+    "percent-encoded": lambda text: quote(text, safe=""),
+}
 
-    assert decrypt(phone, spoilt).status == 200
+
+@pytest.mark.parametrize("form", FORMS)
+def test_base64_in_a_form_that_can_be_read_in_one_way_is_repaired(
+    phone: MiniProgram, sandbox: Sandbox, form: str
+) -> None:
+    data = sandbox.user_data(openid=phone.openid, kind="werun")
+
+    assert decrypt(phone, {name: FORMS[form](value) for name, value in data.items()}).status == 200
 
 
 def test_a_form_is_as_good(phone: MiniProgram, sandbox: Sandbox) -> None:
@@ -114,14 +131,10 @@ def flipped(text: str, position: int) -> str:
 SPOILT = [
     lambda data: {"iv": flipped(data["iv"], 0)},
     lambda data: {"iv": flipped(data["iv"], 15)},
-    lambda data: {"iv": "AAAA"},
-    lambda data: {"iv": "not base64!"},
     lambda data: {"encryptedData": flipped(data["encryptedData"], -1)},
     lambda data: {"encryptedData": flipped(data["encryptedData"], 40)},
-    lambda data: {"encryptedData": data["encryptedData"][:-4]},
-    lambda data: {"encryptedData": data["encryptedData"][:24]},
-    lambda data: {"encryptedData": ""},
-    lambda data: {"encryptedData": "码"},
+    lambda data: {"encryptedData": b64encode(b64decode(data["encryptedData"])[16:]).decode()},
+    lambda data: {"encryptedData": b64encode(b64decode(data["encryptedData"])[:16]).decode()},
 ]
 
 
@@ -135,6 +148,153 @@ def test_whatever_is_wrong_with_the_data_the_answer_is_the_same(
 
     assert (answer.status, answer.error["code"], answer.error["retryable"]) == (409, "session_key_stale", False)
     assert {name for name in answer.error if name != "request_id"} == {"code", "message", "retryable"}
+
+
+NOT_BLOCKS = {
+    "iv": ["", "AAAA", "not base64!", "码", b64encode(bytes(15)).decode(), b64encode(bytes(32)).decode()],
+    "encryptedData": ["", "AAAA", "码", "undefined", b64encode(bytes(33)).decode(), "A" * 43_712],
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [(field, value) for field, values in NOT_BLOCKS.items() for value in values]
+)
+def test_what_is_wrong_whatever_the_key_is_an_invalid_request(
+    phone: MiniProgram, sandbox: Sandbox, field: str, value: str
+) -> None:
+    answer = decrypt(phone, {**sandbox.user_data(openid=phone.openid), field: value})
+
+    assert (answer.status, answer.error["code"]) == (400, "invalid_request")
+    assert answer.error["message"].startswith(f"{field}: Not base64 of ")
+
+
+def test_all_that_is_wrong_with_both_fields_is_told_at_once(phone: MiniProgram) -> None:
+    assert decrypt(phone, {"encryptedData": "?", "iv": "?"}).error["message"] == (
+        "encryptedData: Not base64 of 1 to 2048 blocks of 16 bytes: send what WeChat gave, as it is. "
+        "iv: Not base64 of 16 bytes: send what WeChat gave, as it is."
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [({"encryptedData": "?"}, (400, "invalid_request")), ({"iv": "AAAA"}, (400, "invalid_request"))],
+)
+def test_only_failures_that_depend_on_the_key_are_counted(
+    phone: MiniProgram, sandbox: Sandbox, changes: dict[str, str], expected: tuple[int, str]
+) -> None:
+    data = sandbox.user_data(openid=phone.openid)
+
+    answers = [decrypt(phone, data | changes) for _ in range(30)]
+
+    assert {(answer.status, answer.error["code"]) for answer in answers} == {expected}
+    assert decrypt(phone, data).status == 200
+
+
+@pytest.fixture
+def phone_with_key(mini_program: MiniProgram, sandbox: Sandbox) -> MiniProgram:
+    """A user whose session_key the tests know."""
+    sandbox.arm(body=json.dumps({"openid": mini_program.openid, "session_key": SESSION_KEY}))
+    mini_program.log_in()
+    return mini_program
+
+
+def encrypted_here(payload: dict[str, Any]) -> dict[str, str]:
+    """Return what a phone would send of this, had WeChat encrypted it."""
+    watermark = {"timestamp": 1_795_000_000, "appid": APPID}
+    return {"encryptedData": data_of({**payload, "watermark": watermark}, session_key=SESSION_KEY), "iv": IV}
+
+
+UNKNOWN = {"a_new_kind": 1, "13580006666": 2, "oGZUI0egBJY1zhBYw2KhdUfwVJJE": 3}
+
+
+def test_data_of_a_kind_that_is_not_known_is_said_to_be_that_and_is_not_counted(
+    phone_with_key: MiniProgram,
+) -> None:
+    answers = [decrypt(phone_with_key, encrypted_here(UNKNOWN)) for _ in range(30)]
+
+    assert {(answer.status, answer.error["code"]) for answer in answers} == {(422, "unknown_user_data")}
+    assert {answer.error["retryable"] for answer in answers} == {False}
+    assert not any(name in answer.text for answer in answers for name in UNKNOWN)
+    assert decrypt(phone_with_key, encrypted_here({"openGId": "tG0123456789"})).status == 200
+
+
+def test_the_operator_is_told_what_the_fields_of_an_unknown_kind_are_called(
+    phone_with_key: MiniProgram, caplog: pytest.LogCaptureFixture
+) -> None:
+    decrypt(phone_with_key, encrypted_here(UNKNOWN))
+
+    told = [vars(record) for record in caplog.records if vars(record).get("event") == "user_data_unknown"]
+    assert [(line["levelname"], line["names"]) for line in told] == [("WARNING", ["a_new_kind", "watermark"])]
+
+
+def test_data_of_a_field_that_is_new_is_decrypted_with_it(phone: MiniProgram, sandbox: Sandbox) -> None:
+    data = sandbox.user_data(openid=phone.openid, data={"is_demote": True, "vip": {"level": [1, None]}})
+
+    answer = decrypt(phone, data)
+
+    assert (answer.json["is_demote"], answer.json["vip"]) == (True, {"level": [1, None]})
+
+
+CONFIRM = "/wxa/business/checkencryptedmsg"
+PHONE = {"phoneNumber": "13580006666", "purePhoneNumber": "13580006666", "countryCode": "86"}
+
+
+@pytest.fixture
+def confirming(settings: Settings, sandbox: Sandbox) -> MiniProgram:
+    """A user of a service that has WeChat confirm phone numbers; the tests know the session_key."""
+    chosen = dataclasses.replace(settings, confirm_phone_numbers=True)
+    phone = MiniProgram(in_process(create_app(Services.build(chosen))), sandbox)
+    phone.log_in()
+    return phone
+
+
+def test_a_phone_number_that_wechat_confirms_is_decrypted(confirming: MiniProgram, sandbox: Sandbox) -> None:
+    data = sandbox.user_data(openid=confirming.openid, kind="phone_number")
+    mangled = {name: quote(value, safe="") for name, value in data.items()}
+
+    assert decrypt(confirming, mangled).json == PHONE
+    assert sandbox.answers(CONFIRM) == [0]
+
+
+def test_a_phone_number_that_wechat_does_not_confirm_is_refused_and_counted(
+    confirming: MiniProgram, sandbox: Sandbox
+) -> None:
+    sandbox.arm(body=json.dumps({"openid": confirming.openid, "session_key": SESSION_KEY}))
+    confirming.log_in()
+
+    answers = [decrypt(confirming, encrypted_here(PHONE)) for _ in range(21)]
+
+    assert {answer.error["code"] for answer in answers[:20]} == {"session_key_stale"}
+    assert answers[20].error["code"] == "rate_limited"
+    assert set(sandbox.answers(CONFIRM)) == {1}
+
+
+def test_wechat_may_say_that_a_phone_number_is_not_its_own(confirming: MiniProgram, sandbox: Sandbox) -> None:
+    sandbox.arm(path=CONFIRM, body='{"errcode":0,"errmsg":"ok","vaild":false,"create_time":0}')
+    data = sandbox.user_data(openid=confirming.openid, kind="phone_number")
+
+    assert decrypt(confirming, data).error["code"] == "session_key_stale"
+
+
+def test_while_wechat_cannot_confirm_a_phone_number_it_is_not_answered(
+    confirming: MiniProgram, sandbox: Sandbox
+) -> None:
+    sandbox.arm(path=CONFIRM, errcode=-1, times=2)
+    data = sandbox.user_data(openid=confirming.openid, kind="phone_number")
+
+    assert decrypt(confirming, data).error["code"] == "wechat_unavailable"
+    assert decrypt(confirming, data).status == 200
+
+
+@pytest.mark.parametrize("kind", ["user_info", "share", "werun"])
+def test_wechat_is_asked_about_phone_numbers_only(confirming: MiniProgram, sandbox: Sandbox, kind: str) -> None:
+    assert decrypt(confirming, sandbox.user_data(openid=confirming.openid, kind=kind)).status == 200
+    assert sandbox.answers(CONFIRM) == []
+
+
+def test_wechat_is_not_asked_unless_that_is_wished(phone: MiniProgram, sandbox: Sandbox) -> None:
+    assert decrypt(phone, sandbox.user_data(openid=phone.openid, kind="phone_number")).json == PHONE
+    assert sandbox.answers(CONFIRM) == []
 
 
 def test_another_users_data_is_refused(phone: MiniProgram, send: Send, sandbox: Sandbox) -> None:
@@ -207,7 +367,7 @@ def test_what_is_wrong_with_a_body_is_said_in_the_words_of_its_sender(phone: Min
 
 @pytest.mark.parametrize(
     ("path", "body"),
-    [("decrypt", {"encryptedData": "AAAA", "iv": "AAAA"}), ("verify", {"rawData": "{}", "signature": "a"})],
+    [("decrypt", {"encryptedData": IV, "iv": IV}), ("verify", {"rawData": "{}", "signature": "a"})],
 )
 def test_nobody_can_have_nothing_decrypted_or_verified(send: Send, path: str, body: dict[str, str]) -> None:
     assert send("POST", f"/user-data/{path}", json=body).error["code"] == "not_logged_in"

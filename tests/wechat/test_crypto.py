@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 import unicodedata
 from base64 import b64decode, b64encode, urlsafe_b64encode
 
@@ -14,14 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.wechat.drivers import SESSION_KEY
-from wxlogin.wechat.crypto import (
-    DecryptionFailed,
-    decipher,
-    decrypt,
-    is_signature,
-    session_signature,
-    signature_of,
-)
+from wxlogin.wechat.crypto import Plaintext, decipher, is_signature, session_signature, signature_of
 
 IV = "r7BXXKkLb8qrSNn05n0qiA=="
 
@@ -72,15 +64,19 @@ def base64_of(length: int) -> str:
     return b64encode(b"x" * length).decode()
 
 
+def opened(encrypted_data: str, iv: str = IV, *, session_key: str = SESSION_KEY) -> Plaintext:
+    return decipher(b64decode(encrypted_data), b64decode(iv), session_key=session_key)
+
+
 def test_the_official_vector_decrypts() -> None:
-    assert decrypt(OFFICIAL_DATA, IV, session_key=SESSION_KEY) == OFFICIAL_TEXT
+    assert opened(OFFICIAL_DATA) == Plaintext(OFFICIAL_TEXT, is_sound=True)
 
 
 @pytest.mark.parametrize("length", range(17))
 def test_every_length_of_padding_is_taken_off(length: int) -> None:
     text, padding = b"x" * length, 16 - length % 16
 
-    assert decrypt(encrypted(text + bytes([padding]) * padding), IV, session_key=SESSION_KEY) == text
+    assert opened(encrypted(text + bytes([padding]) * padding)) == Plaintext(text, is_sound=True)
 
 
 @given(
@@ -92,25 +88,7 @@ def test_what_was_encrypted_comes_back(text: bytes, key: bytes, iv: bytes) -> No
 
     encrypted_data = encrypted(padded, session_key=session_key, iv=iv_text)
 
-    assert decrypt(encrypted_data, iv_text, session_key=session_key) == text
-
-
-def test_pluses_that_a_form_turned_into_spaces_are_repaired() -> None:
-    iv = b64encode(b"\xfb" * 16).decode()
-    encrypted_data = encrypted(OFFICIAL_TEXT + b"\x07" * 7, iv=iv)
-    mangled_data, mangled_iv = encrypted_data.replace("+", " "), iv.replace("+", " ")
-
-    assert mangled_data != encrypted_data
-    assert mangled_iv != iv
-    assert decrypt(mangled_data, mangled_iv, session_key=SESSION_KEY) == OFFICIAL_TEXT
-
-
-def test_32_kib_can_be_decrypted_and_no_more() -> None:
-    padded = b"x" * (32 * 1024 - 1) + b"\x01"
-
-    assert decrypt(encrypted(padded), IV, session_key=SESSION_KEY) == padded[:-1]
-    with pytest.raises(DecryptionFailed):
-        decrypt(encrypted(b"x" * 16 + padded), IV, session_key=SESSION_KEY)
+    assert opened(encrypted_data, iv_text, session_key=session_key) == Plaintext(text, is_sound=True)
 
 
 PADDINGS = {
@@ -124,83 +102,52 @@ PADDINGS = {
     "missing": b"x" * 16,
     "followed by something": b"x" * 12 + b"\x03\x03\x03\x00",
 }
-BASE64S = {
+BROKEN_KEYS = {
     "empty": "",
-    "one bit of padding too many": base64_of(32)[:-2] + "B=",
-    "no padding": OFFICIAL_DATA.rstrip("="),
-    "too much padding": OFFICIAL_DATA + "=",
-    "padding alone": "====",
+    "no padding": SESSION_KEY.rstrip("="),
+    "too much padding": SESSION_KEY + "=",
+    "bits that decoding drops": SESSION_KEY[:-3] + chr(ord(SESSION_KEY[-3]) + 1) + "==",
     "the URL-safe alphabet": urlsafe_b64encode(b"\xff" * 16).decode(),
-    "base64 twice": b64encode(OFFICIAL_DATA.encode()).decode(),
-    "hexadecimal": b64decode(OFFICIAL_DATA).hex(),
-    "percent-encoded": OFFICIAL_DATA.replace("+", "%2B"),
-    "a line break at the end": OFFICIAL_DATA + "\n",
-    "a line break within": OFFICIAL_DATA[:76] + "\n" + OFFICIAL_DATA[76:],
-    "spaces around": f" {OFFICIAL_DATA} ",
-    "full-width letters": OFFICIAL_DATA.replace("C", "Ｃ"),
-    "a lone surrogate": OFFICIAL_DATA[:-3] + "\ud800==",
-    "a NUL": OFFICIAL_DATA + "\0",
-    "two of them": OFFICIAL_DATA * 2,
+    "hexadecimal": b64decode(SESSION_KEY).hex(),
+    "a line break at the end": SESSION_KEY + "\n",
+    "spaces around": f" {SESSION_KEY} ",
+    "full-width letters": SESSION_KEY.replace("t", "ｔ"),
+    "a lone surrogate": SESSION_KEY[:-3] + "\ud800==",
+    **{f"{n} bytes": base64_of(n) for n in (1, 15, 17, 18, 24, 32)},
 }
 FAILURES = {
     **{f"padding: {name}": (encrypted(padded), IV, SESSION_KEY) for name, padded in PADDINGS.items()},
-    **{f"data: {name}": (text, IV, SESSION_KEY) for name, text in BASE64S.items()},
-    **{f"iv: {name}": (OFFICIAL_DATA, text, SESSION_KEY) for name, text in BASE64S.items()},
-    **{f"key: {name}": (OFFICIAL_DATA, IV, text) for name, text in BASE64S.items()},
-    **{f"data: {n} bytes": (base64_of(n), IV, SESSION_KEY) for n in (1, 15, 17, 31, 33, 32 * 1024 + 16, 2**20)},
-    **{f"iv: {n} bytes": (OFFICIAL_DATA, base64_of(n), SESSION_KEY) for n in (1, 15, 17, 18, 32)},
-    **{f"key: {n} bytes": (OFFICIAL_DATA, IV, base64_of(n)) for n in (1, 15, 17, 18, 24, 32)},
+    **{f"key: {name}": (OFFICIAL_DATA, IV, text) for name, text in BROKEN_KEYS.items()},
     "data: one block": (base64_of(16), IV, SESSION_KEY),
     "another key": (OFFICIAL_DATA, IV, SIGNING_KEY),
     "another key (WxJava's testDecrypt)": (OFFICIAL_DATA, "TarMFjnzHVxy8pdS93wQbw==", "7MG7jbTToVVRWRXVA885rg=="),
-    "all of it empty": ("", "", ""),
 }
 
 
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
-def test_a_failure_does_not_say_which(failure: tuple[str, str, str]) -> None:
+def test_a_failure_is_a_value_that_is_not_sound(failure: tuple[str, str, str]) -> None:
     encrypted_data, iv, session_key = failure
 
-    with pytest.raises(DecryptionFailed) as raised:
-        decrypt(encrypted_data, iv, session_key=session_key)
-
-    error = raised.value
-    assert (str(error), error.args, error.__cause__, error.__context__) == ("", (), None, None)
+    assert not opened(encrypted_data, iv, session_key=session_key).is_sound
 
 
-@pytest.mark.parametrize("failing", range(3))
-def test_what_stands_in_for_broken_base64_opens_nothing(failing: int) -> None:
+def test_what_stands_in_for_a_broken_key_opens_nothing() -> None:
     zeros = b64encode(bytes(16)).decode()
-    first = decipher(zeros, zeros, session_key=zeros).data
-    opening = b64encode(bytes(byte ^ 16 for byte in first)).decode()
-    whole = [(zeros, opening), (encrypted(b"\x10" * 16, session_key=zeros, iv=zeros), zeros)][failing > 0]
-    broken = ["?" if at == failing else text for at, text in enumerate([*whole, zeros])]
+    encrypted_data = encrypted(b"\x10" * 16, session_key=zeros)
 
-    assert decrypt(*whole, session_key=zeros) == b""
-    with pytest.raises(DecryptionFailed):
-        decrypt(broken[0], broken[1], session_key=broken[2])
+    assert opened(encrypted_data, session_key=zeros) == Plaintext(b"", is_sound=True)
+    assert not opened(encrypted_data, session_key="?").is_sound
 
 
-@given(data=st.text(), iv=st.text(), session_key=st.text())
-def test_whatever_it_is_given_it_fails_in_one_way(data: str, iv: str, session_key: str) -> None:
-    with pytest.raises(DecryptionFailed):
-        decrypt(data, iv, session_key=session_key)
+@given(blocks=st.binary(min_size=16, max_size=64), iv=st.binary(min_size=16, max_size=16), session_key=st.text())
+def test_no_key_that_is_none_opens_anything(blocks: bytes, iv: bytes, session_key: str) -> None:
+    whole = blocks[: len(blocks) // 16 * 16]
 
-
-def test_megabytes_are_refused_without_copying_them() -> None:
-    encrypted_data = " " * 10_000_000
-    tracemalloc.start()
-
-    with pytest.raises(DecryptionFailed):
-        decrypt(encrypted_data, IV, session_key=SESSION_KEY)
-
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 100_000
+    assert not decipher(whole, iv, session_key=session_key).is_sound
 
 
 def test_what_was_decrypted_is_not_shown() -> None:
-    plaintext = decipher(OFFICIAL_DATA, IV, session_key=SESSION_KEY)
+    plaintext = opened(OFFICIAL_DATA)
 
     assert repr(plaintext) == "Plaintext(is_sound=True)"
 

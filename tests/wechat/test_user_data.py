@@ -1,11 +1,14 @@
-"""What is believed of what decrypts: nothing but what WeChat sends, about this user, to this app."""
+"""What is believed of what decrypts: what WeChat sends, about this user, to this app, and nothing tampered with.
+
+What an attacker can make of genuine texts is in test_user_data_forgery.py.
+"""
 
 from __future__ import annotations
 
 import inspect
 import json
 import sys
-from base64 import b64decode, b64encode, urlsafe_b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
@@ -16,8 +19,8 @@ from hypothesis import strategies as st
 
 from tests.wechat.drivers import APPID, OPENID, SESSION_KEY, UNIONID
 from tests.wechat.test_crypto import IV, OFFICIAL_DATA, OFFICIAL_TEXT, encrypted
-from wxlogin.wechat import crypto, user_data
-from wxlogin.wechat.user_data import StaleSessionKey, read_user_data
+from wxlogin.wechat import crypto, user_data, user_data_kinds
+from wxlogin.wechat.user_data import Owner, StaleSessionKey, UnknownUserData, read_user_data
 
 OTHER_KEY = "HyVFkGl5F5OQWJZZaNzBBg=="
 STAMPED_AT = 1477314187
@@ -36,12 +39,22 @@ PROFILE = {
 USER_INFO = {"openId": OPENID, **PROFILE, "unionId": UNIONID}
 PHONE_NUMBER = {"phoneNumber": "13580006666", "purePhoneNumber": "13580006666", "countryCode": "86"}
 SHARE = {"openGId": "tG0000000000000000000000000000"}
+GROUP = {
+    "opengid": "tGXVqG5IZmqkGArWBhZNJwn2NsqaQ",
+    "open_single_roomid": "",
+    "group_openid": "oGXVqG5IZmqkGArWBhZNJwn2Nsqa",
+    "chat_type": 3,
+}
+PRIVATE_MESSAGE = {"activityId": "1014_NGiqxZOdZBCyNDZr~"}
 WERUN = {"stepInfoList": [{"timestamp": 1477152000, "step": 100}, {"timestamp": 1477238400, "step": 200}]}
 KINDS: dict[str, dict[str, Any]] = {
     "user_info": USER_INFO,
+    "profile": PROFILE,
     "phone_number": PHONE_NUMBER,
     "share": SHARE,
+    "group": GROUP,
     "werun": WERUN,
+    "private_message": PRIVATE_MESSAGE,
 }
 
 # Made by other people's code, but for the first not by WeChat; see the reference.
@@ -86,14 +99,10 @@ def without(fields: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 def read(encrypted_data: str, iv: str = IV, **changes: Any) -> dict[str, Any]:
-    expected = {
-        "session_keys": [SESSION_KEY],
-        "appid": APPID,
-        "openid": OPENID,
-        "max_age_seconds": None,
-        "now": STAMPED_AT,
-    }
-    return read_user_data(encrypted_data, iv, **(expected | changes))
+    owner = {"appid": APPID, "openid": OPENID, "unionid": UNIONID}
+    expected = {"session_keys": [SESSION_KEY], "max_age_seconds": None, "now": STAMPED_AT}
+    ours = Owner(**{name: changes.pop(name, value) for name, value in owner.items()})
+    return read_user_data(b64decode(encrypted_data), b64decode(iv), owner=ours, **(expected | changes))
 
 
 def is_refused(encrypted_data: str, iv: str = IV, **changes: Any) -> bool:
@@ -116,7 +125,7 @@ def forged_iv(encrypted_data: str, start: bytes, *, block: int = 0) -> tuple[str
     data = b64decode(encrypted_data)
     before = (b64decode(IV) + data)[16 * block :][:16]
     # Somebody without the key knows it by heart.
-    text = crypto.decrypt(encrypted_data, IV, session_key=SESSION_KEY)[16 * block :][:16]
+    text = crypto.decipher(data, b64decode(IV), session_key=SESSION_KEY).data[16 * block :][:16]
     iv = bytes(a ^ b ^ c for a, b, c in zip(before, text, start, strict=True))
     return b64encode(data[16 * block :]).decode(), b64encode(iv).decode()
 
@@ -124,8 +133,8 @@ def forged_iv(encrypted_data: str, start: bytes, *, block: int = 0) -> tuple[str
 # What is read.
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_all_four_kinds_are_read_and_nothing_but_what_was_promised(kind: str) -> None:
+@pytest.mark.parametrize("kind", VECTORS)
+def test_the_vectors_are_read_and_nothing_but_what_was_promised(kind: str) -> None:
     assert read(VECTORS[kind]) == KINDS[kind]
 
 
@@ -134,14 +143,41 @@ PAYLOADS = {
     "user_info of an app that is not bound": without(USER_INFO, "unionId"),
     "user_info of wx.getUserProfile": PROFILE,
     "user_info of nobody in particular": PROFILE | {"nickName": "", "gender": 0, "city": "", "avatarUrl": ""},
+    "user_info without a unionId": USER_INFO | {"unionId": None},
+    "a profile of today": PROFILE | {"nickName": "微信用户", "gender": 0, "language": "", "is_demote": True},
     "user_info in Chinese": USER_INFO | {"nickName": "苏震巍 [}\u2028😀\\\"'", "city": "苏州"},
-    "user_info in another order": dict(reversed(USER_INFO.items())),
-    "phone_number abroad": PHONE_NUMBER | {"phoneNumber": "+852 9876-5432", "countryCode": "852"},
+    "user_info in another order": {"openId": OPENID, **dict(reversed(USER_INFO.items()))},
+    "phone_number abroad": {"phoneNumber": "+85261234567", "purePhoneNumber": "61234567", "countryCode": "852"},
+    "phone_number abroad without a plus": {
+        "phoneNumber": "85261234567",
+        "purePhoneNumber": "61234567",
+        "countryCode": 852,
+    },
+    "phone_number with blanks": {
+        "phoneNumber": "+852 6123-4567",
+        "purePhoneNumber": "6123 4567",
+        "countryCode": "852",
+    },
+    "phone_number of China with its country": PHONE_NUMBER | {"phoneNumber": "+8613580006666"},
+    "phone_number that is the pure one, abroad": PHONE_NUMBER | {"countryCode": "1"},
     "phone_number with a number for its country": PHONE_NUMBER | {"countryCode": 86},
     "share with a ticket": SHARE | {"msgTicket": "a/b+c=="},
-    "share of wx.getGroupEnterInfo": {"opengid": SHARE["openGId"]},
+    "share without a ticket": SHARE | {"msgTicket": None},
+    "group of wx.getGroupEnterInfo": {"opengid": SHARE["openGId"]},
+    "group of two": GROUP | {"opengid": "", "open_single_roomid": "s:GX/VqG5I", "chat_type": 1},
     "werun of 31 days": {"stepInfoList": [{"timestamp": STAMPED_AT, "step": 0}] * 31},
     "werun of no day": {"stepInfoList": []},
+}
+
+# What WeChat may add some day.
+NEW_FIELDS: dict[str, Any] = {
+    "a": 1,
+    "is_new": None,
+    "newField2": "x\n\x14",
+    "a" * 40: [],
+    "someFieldOfTomorrow2": "",
+    "some_field_of_2027": 0,
+    "gender_of_old": {"deep": [{"in": [{"something": [1.5, True, None, "微信"]}]}]},
 }
 
 
@@ -155,6 +191,67 @@ def test_it_is_read_whatever_its_length(length: int) -> None:
     payload = PROFILE | {"nickName": "x" * length}
 
     assert read(data_of(stamped(payload))) == payload
+
+
+@pytest.mark.parametrize("name", NEW_FIELDS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_fields_that_wechat_adds_are_read_along(kind: str, name: str) -> None:
+    new = {name: NEW_FIELDS[name]}
+
+    assert read(data_of(stamped(KINDS[kind]) | new)) == KINDS[kind] | new
+    assert read(data_of(stamped(KINDS[kind] | new))) == KINDS[kind] | new
+
+
+def test_a_short_new_field_may_stand_anywhere_but_first() -> None:
+    (first, *others), new = PHONE_NUMBER.items(), ("a_new_field_15c", 1)
+    fields = [first, new, *others]
+
+    assert read(data_of(stamped(dict(fields)))) == dict(fields)
+    assert is_refused(data_of(stamped(dict([new, first, *others]))))
+
+
+def test_a_long_new_field_may_not_stand_between_those_that_belong_together() -> None:
+    """Its name could hide the 16 garbled characters where two texts were joined."""
+    (first, *others), new = PHONE_NUMBER.items(), ("a_new_field_of_x", 1)
+
+    assert is_refused(data_of(stamped(dict([first, new, *others]))))
+    assert read(data_of(stamped(dict([first, *others, new])))) == dict([first, *others, new])
+
+
+@pytest.mark.parametrize("control", [0x00, 0x01, 0x09, 0x0A, 0x14, 0x1F, 0x7F])
+def test_a_nickname_with_a_raw_control_character_is_read(control: int) -> None:
+    text = TEXT.replace(b"Band", b"Ba" + bytes([control]) + b"nd")
+
+    assert read(data_of(text))["nickName"] == f"Ba{chr(control)}nd"
+
+
+@pytest.mark.parametrize("names", [[], ["something"], ["openid"], ["NickName", "phone_number"]])
+def test_what_has_no_name_that_is_known_is_said_to_be_unknown(names: list[str]) -> None:
+    payload = stamped(dict.fromkeys(names, "x"))
+
+    with pytest.raises(UnknownUserData) as raised:
+        read(data_of(payload))
+
+    assert raised.value.names == [*names, "watermark"]
+    assert str(raised.value) == ""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"appid": "wx0000000000000000"},
+        {"max_age_seconds": 1, "now": STAMPED_AT + 2},
+        {"session_keys": [OTHER_KEY]},
+    ],
+)
+def test_what_is_unknown_and_not_ours_is_refused_like_anything(changes: dict[str, Any]) -> None:
+    assert is_refused(data_of(stamped({"something": "new"})), **changes)
+
+
+def test_a_users_unionid_is_compared_where_both_are_known() -> None:
+    assert read(OFFICIAL_DATA, unionid=None) == USER_INFO
+    assert read(data_of(stamped(without(USER_INFO, "unionId"))), unionid="o" * 28)
+    assert is_refused(OFFICIAL_DATA, unionid="o" * 28)
 
 
 def test_a_character_in_two_escapes_is_read() -> None:
@@ -211,9 +308,9 @@ def test_a_broken_key_is_not_taken_for_the_one_that_stands_in_for_it() -> None:
     assert is_refused(encrypted_data, session_keys=["not base64"])
 
 
-@pytest.mark.parametrize("payload", [b"?", b"[]", {}, {"watermark": WATERMARK}])
+@pytest.mark.parametrize("payload", [b"?", b"[]", {}, USER_INFO, {"openId": "o" * 28, "watermark": WATERMARK}])
 def test_what_stands_in_for_a_payload_that_is_none_is_not_read(payload: object) -> None:
-    assert is_refused(data_of(payload), appid="wx0000000000000000", openid="o" * 28)
+    assert is_refused(data_of(payload), appid="wx0000000000000000", openid="o" * 28, unionid="o" * 28)
 
 
 @pytest.mark.parametrize("age_seconds", [-(10**9), -61, 601, 10**9])
@@ -221,7 +318,7 @@ def test_a_watermark_too_old_or_of_tomorrow_is_refused(age_seconds: int) -> None
     assert is_refused(OFFICIAL_DATA, max_age_seconds=600, now=STAMPED_AT + age_seconds)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", VECTORS)
 @pytest.mark.parametrize("appid", ["wx0000000000000000", APPID.upper(), f"{APPID} ", "", APPID[:-1]])
 def test_data_of_another_app_is_refused(kind: str, appid: str) -> None:
     assert is_refused(VECTORS[kind], appid=appid)
@@ -264,9 +361,12 @@ def test_another_watermark_is_refused(kind: str, watermark: object) -> None:
     assert is_refused(data_of({**KINDS[kind], "watermark": watermark}))
 
 
+OPTIONAL = ("unionId", "open_single_roomid", "group_openid", "chat_type")
+
+
 def renamed(kind: str) -> Iterator[tuple[str, Any]]:
     payload = stamped(KINDS[kind])
-    for name, value in payload.items():
+    for name, value in without(payload, *OPTIONAL).items():
         for other in (
             name.swapcase(),
             name.capitalize(),
@@ -283,30 +383,58 @@ def retyped(kind: str) -> Iterator[tuple[str, Any]]:
     payload = stamped(KINDS[kind])
     for name, value in payload.items():
         for strange in (None, True, 1.0, 0.5, -1, 2**53, 10**400, [value], {}, {"x": 1}, "\ud800", "x\n\ud800"):
+            if strange is None and name == "unionId":
+                continue
             yield f"{name} being {str(strange)[:9]!r}", payload | {name: strange}
 
 
 def resized(kind: str) -> Iterator[tuple[str, Any]]:
     payload = stamped(KINDS[kind])
-    for name in without(payload, "unionId"):
+    for name in without(payload, *OPTIONAL):
         yield f"no {name}", without(payload, name)
-    for name in ("is_demote", "__proto__", "open_id", "openid", "session_key", "phone_number"):
-        yield f"{name} besides", payload | {name: "x"}
-    for other in without(KINDS, kind):
+    profiles = {"user_info", "profile"}
+    for other in without(KINDS, kind, *(profiles if kind in profiles else ())):
         yield f"all of {other} besides", payload | KINDS[other]
+    yield "the watermark first", {"watermark": WATERMARK, **payload}
+
+
+STRANGE_NAMES = ("__proto__", "", "_x", "1x", "a-b", "a b", "é", "a" * 41, "x\n", "\ud800")
+NEARLY_KNOWN_NAMES = ("open_id", "openid", "OpenId", "phone_number", "PHONENUMBER", "Watermark", "appid", "step")
+HIDDEN_NAMES = ("openId", "purePhoneNumber", "openGId", "opengid", "timestamp", "union_id", "appId")
+STRANGE_VALUES: tuple[Any, ...] = ({"\ud800": 1}, ["\ud800"], json.loads("[" * 20 + "]" * 20), 1e999, [-1e999])
+
+
+def extended(kind: str) -> Iterator[tuple[str, Any]]:
+    payload = stamped(KINDS[kind])
+    for name in (*STRANGE_NAMES, *NEARLY_KNOWN_NAMES):
+        yield f"{name!r} besides", payload | {name: "x"}
+    for name in HIDDEN_NAMES:
+        yield f"{name} hidden in an object", payload | {"x": {name: 1}}
+        yield f"{name} hidden in lists", payload | {"x": [[{"x": {name: 1}}]]}
+    for value in STRANGE_VALUES:
+        yield f"{str(value)[:20]!r} besides", payload | {"x": value}
 
 
 MISFITS = {
     f"{kind}: {what}": payload
     for kind in KINDS
-    for misfits in (renamed, retyped, resized)
+    for misfits in (renamed, retyped, resized, extended)
     for what, payload in misfits(kind)
 }
 
 
+KNOWN_NAMES = {"watermark", "timestamp", "appid", "step"}.union(*KINDS.values(), ("msgTicket",))
+
+
+def has_known_names(payload: dict[str, Any]) -> bool:
+    text = json.dumps(without(payload, "watermark"))
+    return any(f'"{name}": ' in text for name in KNOWN_NAMES)
+
+
 @pytest.mark.parametrize("payload", MISFITS.values(), ids=MISFITS)
-def test_what_is_not_to_the_letter_of_its_kind_is_refused(payload: object) -> None:
-    assert is_refused(data_of(json.dumps(payload).encode()))
+def test_what_is_not_as_its_kind_has_to_be_is_never_read(payload: dict[str, Any]) -> None:
+    with pytest.raises(StaleSessionKey if has_known_names(payload) else UnknownUserData):
+        read(data_of(json.dumps(payload).encode()))
 
 
 @pytest.mark.parametrize(
@@ -314,7 +442,6 @@ def test_what_is_not_to_the_letter_of_its_kind_is_refused(payload: object) -> No
     [
         pytest.param(USER_INFO | {"unionId": f"{UNIONID}\n"}, id="unionId with a line break"),
         pytest.param(USER_INFO | {"unionId": ""}, id="unionId empty"),
-        pytest.param(USER_INFO | {"unionId": None}, id="unionId null"),
         pytest.param(USER_INFO | {"unionId": "o" * 129}, id="unionId too long"),
         pytest.param(USER_INFO | {"gender": "1"}, id="gender as a string"),
         pytest.param(USER_INFO | {"avatarUrl": "http://wx.qlogo.cn/头像"}, id="avatarUrl not ASCII"),
@@ -325,7 +452,19 @@ def test_what_is_not_to_the_letter_of_its_kind_is_refused(payload: object) -> No
         pytest.param(PHONE_NUMBER | {"phoneNumber": "1" * 33}, id="phoneNumber too long"),
         pytest.param(PHONE_NUMBER | {"countryCode": 86.0}, id="countryCode with a point"),
         pytest.param(SHARE | {"openGId": "t/G"}, id="openGId that is none"),
-        pytest.param(SHARE | {"msgTicket": None}, id="msgTicket null"),
+        pytest.param({"openGId": "tGab"}, id="openGId of four characters, which can be chosen"),
+        pytest.param({"opengid": ""}, id="opengid empty"),
+        pytest.param({"opengid": "tGab"}, id="opengid of four characters"),
+        pytest.param(GROUP | {"opengid": ""}, id="opengid empty, and no open_single_roomid"),
+        pytest.param({"activityId": "a"}, id="activityId of one character, which can be chosen"),
+        pytest.param(PHONE_NUMBER | {"phoneNumber": "13800138000"}, id="another phoneNumber than the pure one"),
+        pytest.param(PHONE_NUMBER | {"phoneNumber": "+113580006666"}, id="phoneNumber of another country"),
+        pytest.param(PHONE_NUMBER | {"purePhoneNumber": "+8613580006666"}, id="the pure number with its country"),
+        pytest.param(PHONE_NUMBER | {"phoneNumber": "()", "purePhoneNumber": "()"}, id="no digit"),
+        pytest.param(
+            PHONE_NUMBER | {"phoneNumber": "1" * 16, "purePhoneNumber": "1" * 16},
+            id="more digits than numbers have",
+        ),
         pytest.param(SHARE | {"opengid": SHARE["openGId"]}, id="openGId and opengid"),
         pytest.param({"stepInfoList": [{"timestamp": 1, "step": 1}] * 65}, id="werun of 65 days"),
         pytest.param({"stepInfoList": [{"timestamp": 1}]}, id="werun without a step"),
@@ -333,7 +472,6 @@ def test_what_is_not_to_the_letter_of_its_kind_is_refused(payload: object) -> No
         pytest.param({"stepInfoList": [{"timestamp": 1, "step": "1"}]}, id="werun with a string"),
         pytest.param({"stepInfoList": [{"timestamp": 1, "step": 1, "x": 1}]}, id="werun with more"),
         pytest.param({"stepInfoList": {"0": WERUN["stepInfoList"][0]}}, id="werun as an object"),
-        pytest.param({}, id="nothing but a watermark"),
     ],
 )
 def test_what_wechat_would_not_send_is_refused(payload: dict[str, Any]) -> None:
@@ -357,10 +495,13 @@ NOT_ITS_JSON: dict[str, bytes] = {
     "an overlong encoding": TEXT.replace(b"Band", b"B\xc1\xa1nd"),
     "an encoded surrogate": TEXT.replace(b"Band", b"\xed\xa0\x80"),
     "an escaped surrogate": TEXT.replace(b"Band", rb"\ud800"),
-    "a control character": TEXT.replace(b"Band", b"Ba\x01nd"),
     "single quotes": TEXT.replace(b'"', b"'"),
     "a comma too many": TEXT[:-1] + b",}",
     "a comment": TEXT + b"// comment",
+    "NaN in a new field": TEXT[:-1] + b',"x":NaN}',
+    "infinity in a new field": TEXT[:-1] + b',"x":-Infinity}',
+    "infinity in the digits of a new field": TEXT[:-1] + b',"x":[1e999]}',
+    "deep in a new field": TEXT[:-1] + b',"x":' + b"[" * 900 + b"]" * 900 + b"}",
     "NaN": TEXT.replace(b'"gender":1', b'"gender":NaN'),
     "NaN for an object": TEXT[:-66] + b'"watermark":NaN}',
     "infinity": TEXT.replace(b'"gender":1', b'"gender":-Infinity'),
@@ -376,7 +517,6 @@ NOT_ITS_JSON: dict[str, bytes] = {
     "deep objects": b'{"a":' * 5_000,
     "deep in a field": TEXT.replace(b'"Band"', b"[" * 15_000 + b"]" * 15_000),
     "deep in a field that comes twice": TEXT.replace(b"{", b'{"openId":' + b"[" * 500 + b"]" * 500 + b",", 1),
-    "longer than 32 KiB": TEXT.replace(b"Band", b"x" * 32 * 1024),
 }
 
 
@@ -418,7 +558,7 @@ def test_the_iv_does_not_survive_one_flipped_bit(kind: str) -> None:
     assert all(is_refused(VECTORS[kind], flipped(IV, 1 << bit)) for bit in range(128))
 
 
-kinds = st.sampled_from(list(KINDS))
+kinds = st.sampled_from(list(VECTORS))
 tamperable_kinds = st.sampled_from(["user_info", "phone_number", "werun"])
 
 
@@ -448,16 +588,18 @@ def test_what_another_key_encrypted_does_not_open(kind: str, key: str) -> None:
     assert is_refused(encrypted_data)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", VECTORS)
 def test_it_is_refused_when_cut(kind: str) -> None:
-    text, data = VECTORS[kind], b64decode(VECTORS[kind])
+    data = b64decode(VECTORS[kind])
 
-    assert all(is_refused(text[:length]) for length in range(len(text)))
-    assert all(is_refused(b64encode(data[:length]).decode()) for length in range(len(data)))
-    assert all(is_refused(b64encode(data[start:]).decode()) for start in range(1, len(data)))
+    assert all(is_refused(b64encode(data[:length]).decode()) for length in range(16, len(data), 16))
+    assert all(is_refused(b64encode(data[start:]).decode()) for start in range(16, len(data), 16))
 
 
-@given(kind=kinds, before=st.binary(max_size=48), after=st.binary(max_size=48))
+whole_blocks = st.integers(0, 3).flatmap(lambda count: st.binary(min_size=16 * count, max_size=16 * count))
+
+
+@given(kind=kinds, before=whole_blocks, after=whole_blocks)
 def test_it_is_refused_when_extended(kind: str, before: bytes, after: bytes) -> None:
     data = before + b64decode(VECTORS[kind]) + after
 
@@ -468,41 +610,19 @@ def test_it_is_refused_when_extended(kind: str, before: bytes, after: bytes) -> 
 def test_it_is_refused_when_blocks_are_swapped_or_spliced(kind: str, other: str, data: st.DataObject) -> None:
     both = b64decode(VECTORS[kind]) + b64decode(VECTORS[other])
     blocks = [both[at : at + 16] for at in range(0, len(both), 16)]
-    spliced = b"".join(data.draw(st.lists(st.sampled_from(blocks), max_size=30)))
+    spliced = b"".join(data.draw(st.lists(st.sampled_from(blocks), min_size=1, max_size=30)))
 
     is_whole = b64encode(spliced).decode() in VECTORS.values()
     assert is_refused(b64encode(spliced).decode()) is not is_whole
 
 
-RECODED = {
-    "for URLs": lambda text: urlsafe_b64encode(b64decode(text)).decode(),
-    "without padding": lambda text: text.rstrip("="),
-    "twice": lambda text: b64encode(text.encode()).decode(),
-    "in hexadecimal": lambda text: b64decode(text).hex(),
-    "in lines": lambda text: text[:12] + "\r\n" + text[12:],
-    "quoted": lambda text: f'"{text}"',
-    "with the bits that decoding drops": lambda text: text[:-3] + chr(ord(text[-3]) + 1) + "==",
-}
+def test_another_iv_is_refused() -> None:
+    assert is_refused(OFFICIAL_DATA, OTHER_KEY)
 
 
-@pytest.mark.parametrize("form", RECODED)
-def test_it_is_refused_in_another_encoding(form: str) -> None:
-    data, iv, key = map(RECODED[form], (PHONE_NUMBER_DATA, IV, SESSION_KEY))
-
-    assert data == PHONE_NUMBER_DATA or is_refused(data)
-    assert iv == IV or is_refused(PHONE_NUMBER_DATA, iv)
-    assert key == SESSION_KEY or is_refused(PHONE_NUMBER_DATA, session_keys=[key])
-    assert (data, iv, key) != (PHONE_NUMBER_DATA, IV, SESSION_KEY)
-
-
-@pytest.mark.parametrize("iv", ["", b64encode(b"x" * 15).decode(), b64encode(b"x" * 17).decode(), OTHER_KEY])
-def test_another_iv_is_refused(iv: str) -> None:
-    assert is_refused(OFFICIAL_DATA, iv)
-
-
-@given(data=st.text(), iv=st.text(), session_keys=st.lists(st.text(), max_size=3))
-def test_whatever_it_is_given_it_is_refused_in_one_way(data: str, iv: str, session_keys: list[str]) -> None:
-    assert is_refused(data, iv, session_keys=session_keys)
+@given(blocks=st.integers(1, 4).flatmap(lambda count: st.binary(min_size=16 * count, max_size=16 * count)))
+def test_whatever_it_is_given_it_is_refused_in_one_way(blocks: bytes) -> None:
+    assert is_refused(b64encode(blocks).decode())
 
 
 @given(text=st.binary(max_size=64))
@@ -554,7 +674,7 @@ def keys_by_padding() -> dict[bool, str]:
     keys = {}
     for number in range(10_000):
         key = b64encode(number.to_bytes(16, "big")).decode()
-        keys[crypto.decipher(OFFICIAL_DATA, IV, session_key=key).is_sound] = key
+        keys[crypto.decipher(b64decode(OFFICIAL_DATA), b64decode(IV), session_key=key).is_sound] = key
     return keys
 
 
@@ -563,7 +683,8 @@ def work_of(encrypted_data: str, iv: str = IV, **changes: Any) -> list[str]:
     calls: list[str] = []
 
     def note(frame: FrameType, event: str, argument: Any) -> None:
-        if event in ("call", "c_call") and inspect.getmodule(frame.f_code) in (crypto, user_data):
+        ours = (crypto, user_data, user_data_kinds)
+        if event in ("call", "c_call") and inspect.getmodule(frame.f_code) in ours:
             calls.append(argument.__qualname__ if argument else frame.f_code.co_name)
 
     sys.setprofile(note)
@@ -585,14 +706,15 @@ def test_the_same_is_done_whether_the_padding_is_valid_or_not() -> None:
 
 
 REFUSALS: dict[str, dict[str, Any]] = {
-    "not base64": {"encrypted_data": "?"},
-    "no iv": {"encrypted_data": OFFICIAL_DATA, "iv": ""},
     "a broken key": {"encrypted_data": OFFICIAL_DATA, "session_keys": ["?"]},
     "another key": {"encrypted_data": OFFICIAL_DATA, "session_keys": [OTHER_KEY]},
     "padding": {"encrypted_data": encrypted(PADDED["zeros"])},
     "UTF-8": {"encrypted_data": data_of(b"\xff")},
     "JSON": {"encrypted_data": data_of(b"?")},
-    "schema": {"encrypted_data": data_of({})},
+    "no watermark": {"encrypted_data": data_of({})},
+    "schema": {"encrypted_data": data_of(stamped(USER_INFO | {"gender": "1"}))},
+    "another kind's name": {"encrypted_data": data_of(stamped(USER_INFO | {"openGId": "x"}))},
+    "first name": {"encrypted_data": data_of(stamped(dict(reversed(USER_INFO.items()))))},
     "appid": {"encrypted_data": OTHER_APPS_DATA},
     "age": {"encrypted_data": OFFICIAL_DATA, "max_age_seconds": 0, "now": STAMPED_AT + 1},
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 import traceback
 from typing import Any
 
@@ -19,9 +20,12 @@ from wxlogin.redis_guard import StoreUnavailable
 from wxlogin.routes.envelope import Outcome
 from wxlogin.sessions.store import NotLoggedIn, SessionExpired
 from wxlogin.wechat import errors as wechat
-from wxlogin.wechat.user_data import StaleSessionKey
+from wxlogin.wechat.user_data import StaleSessionKey, UnknownUserData
 
 logger = logging.getLogger(__name__)
+
+# What a field may be called, and an id or a number can't be.
+_FIELD_NAME = re.compile(r"[A-Za-z_]{1,24}")
 
 _NEW_CODE = "Get a new code and send that."
 
@@ -77,6 +81,13 @@ _ROWS: dict[type[BaseException], Row] = {
         "session_key_stale",
         "The data does not decrypt with any key of this user's: log in, ask WeChat for it again, and send that.",
         event="decryption_refused",
+    ),
+    UnknownUserData: Row(
+        422,
+        "unknown_user_data",
+        "The data is this user's, but of a kind that this service does not know: a login does not help.",
+        level=logging.WARNING,
+        event="user_data_unknown",
     ),
     StoreUnavailable: Row(
         503,
@@ -238,6 +249,8 @@ def _details(error: Exception, row: Row) -> dict[str, Any]:
         return {"errcode": error.errcode, "rid": error.rid}
     if isinstance(error, wechat.WeChatError):
         return {"wechat": str(error)}
+    if isinstance(error, UnknownUserData):
+        return {"names": [name for name in error.names if _FIELD_NAME.fullmatch(name)]}
     if row.code == "internal_error":
         return {"exception": type(error).__name__, "where": _where(error)}
     return {}

@@ -8,20 +8,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import hmac
-from base64 import b64decode, b64encode
 
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES128
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
-_BLOCK_BYTES = 16
-_MOST_BLOCKS = 32 * 1024 // _BLOCK_BYTES
-_PADDINGS = [bytes([length]) * length for length in range(1, _BLOCK_BYTES + 1)]
-_STAND_IN = bytes(_BLOCK_BYTES)
+from wxlogin.wechat.base64_blocks import BLOCK_BYTES, decode_exact_blocks
 
-
-class DecryptionFailed(Exception):
-    """Raised if data does not decrypt; it does not say why, or it would be a padding oracle."""
+_PADDINGS = [bytes([length]) * length for length in range(1, BLOCK_BYTES + 1)]
+_STAND_IN = bytes(BLOCK_BYTES)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,25 +27,16 @@ class Plaintext:
     is_sound: bool
 
 
-def decrypt(encrypted_data: str, iv: str, *, session_key: str) -> bytes:
-    """Return what WeChat encrypted, or raise `DecryptionFailed`. All three are base64, as WeChat gives them."""
-    plaintext = decipher(encrypted_data, iv, session_key=session_key)
-    if not plaintext.is_sound:
-        raise DecryptionFailed
-    return plaintext.data
+def decipher(ciphertext: bytes, iv: bytes, *, session_key: str) -> Plaintext:
+    """Decrypt whole blocks, and return a failure as a value, after the same work as a success.
 
-
-def decipher(encrypted_data: str, iv: str, *, session_key: str) -> Plaintext:
-    """Decrypt like `decrypt`, but return a failure as a value, after the same work as a success.
-
-    Whoever goes on to look at the data should do so in either case, and ask ``is_sound`` last.
+    ``session_key`` is base64, as WeChat gives it. Whoever goes on to look at the data should do so in either case,
+    and ask ``is_sound`` last. A failure does not say why, or it would be a padding oracle.
     """
-    blocks = _blocks_of(encrypted_data, most=_MOST_BLOCKS)
-    first, key = _blocks_of(iv, most=1), _blocks_of(session_key, most=1)
-    padded = _decrypted(blocks or _STAND_IN, iv=first or _STAND_IN, key=key or _STAND_IN)
+    key = decode_exact_blocks(session_key, max_blocks=1)
+    padded = _decrypted(ciphertext, iv=iv, key=key or _STAND_IN)
     padding = _padding_length(padded)
-    is_sound = bool(blocks) & bool(first) & bool(key) & bool(padding)
-    return Plaintext(padded[: len(padded) - padding], is_sound)
+    return Plaintext(padded[: len(padded) - padding], bool(key) & bool(padding))
 
 
 def signature_of(raw_data: str, *, session_key: str) -> str:
@@ -76,23 +62,6 @@ def session_signature(session_key: str, body: bytes = b"") -> str:
     https://developers.weixin.qq.com/miniprogram/dev/server/API/user-login/api_checksessionkey
     """
     return hmac.new(session_key.encode(), body, hashlib.sha256).hexdigest()
-
-
-def _blocks_of(text: str, *, most: int) -> bytes:
-    """Return the AES blocks, 1 to ``most``, that ``text`` is base64 of; none if it is anything else.
-
-    Form decoding turns pluses into spaces: they are turned back. Nothing else is mended or skipped: encoded again,
-    it has to be the same text.
-    """
-    if len(text) > (most * _BLOCK_BYTES + 2) // 3 * 4:
-        return b""
-    text = text.replace(" ", "+")
-    try:
-        blocks = b64decode(text)
-    except ValueError:
-        return b""
-    is_exact = b64encode(blocks).decode() == text
-    return blocks if is_exact and len(blocks) % _BLOCK_BYTES == 0 else b""
 
 
 def _decrypted(blocks: bytes, *, iv: bytes, key: bytes) -> bytes:

@@ -1,30 +1,28 @@
 """What WeChat tells about a user through the mini-program, which could have tampered with it.
 
-The encryption has no authentication: who knows the text can choose its first 16 characters by flipping bits of the
-IV, and cut off blocks before them. So what decrypts has to be, to the letter, something that WeChat sends.
+The encryption has no authentication. Whoever holds the phone, and so knows texts and their encryption, can choose
+the first 16 characters by flipping bits of the IV, cut off blocks before them, and join two texts with 16
+characters that he finds and can't choose. So what decrypts has to be, by rule, one that WeChat sends:
+docs/decisions/what-makes-user-data-authentic.md.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import hmac
 import json
 import time
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
 
 from wxlogin.wechat.crypto import decipher
+from wxlogin.wechat.user_data_kinds import Kind, Watermark, find_kind, is_unknown
 
 _CLOCK_SKEW_SECONDS = 60
 _FAILURE_STEP_SECONDS = 0.002  # failures take a multiple of it
-
-_Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,128}\Z")]
-_Text = Annotated[str, Meta(pattern=r"^[^\ud800-\udfff]*\Z")]  # JSON can smuggle in what has no UTF-8
-_Url = Annotated[str, Meta(pattern=r"^[!-~]*\Z")]
-_Phone = Annotated[str, Meta(pattern=r"^[0-9+() -]{1,32}\Z")]
-_Natural = Annotated[int, Meta(ge=0, lt=2**53)]
 
 
 class StaleSessionKey(Exception):
@@ -35,78 +33,33 @@ class StaleSessionKey(Exception):
     """
 
 
-class _Exact(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """Fields as WeChat spells them, and no others."""
+class UnknownUserData(Exception):
+    """Raised if the data is WeChat's for this mini-program, but has none of the names that we know.
 
-
-class _Watermark(_Exact, frozen=True):
-    appid: _Id
-    timestamp: _Natural
-
-
-class _Payload(_Exact, frozen=True):
-    watermark: _Watermark
-
-
-class _Profile(_Payload, frozen=True):
-    """Of ``wx.getUserProfile``. It has no ``openId``, so no ``unionId``: that could be the former, renamed.
-
-    https://developers.weixin.qq.com/miniprogram/dev/api/open-api/user-info/wx.getUserProfile.html
+    A login can't mend that: the kind has to be added here. ``names`` are the object's.
     """
 
-    nick_name: _Text
-    gender: _Natural
-    language: _Text
-    city: _Text
-    province: _Text
-    country: _Text
-    avatar_url: _Url
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self.names = names
 
 
-class _UserInfo(_Profile, frozen=True):
-    """Of ``wx.getUserInfo``."""
+class Verdict(enum.Enum):
+    """What a decrypted text is."""
 
-    open_id: _Id
-    union_id: _Id | UnsetType = UNSET
-
-
-class _PhoneNumber(_Payload, frozen=True):
-    """Of a ``getPhoneNumber`` button."""
-
-    phone_number: _Phone
-    pure_phone_number: _Phone
-    country_code: _Phone | _Natural
+    AUTHENTIC = "authentic"
+    UNKNOWN = "unknown"
+    REFUSED = "refused"
 
 
-class _Share(_Payload, frozen=True):
-    """Of ``wx.getShareInfo``."""
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Whose data it has to be; the ``unionid`` is compared where there is one on either side."""
 
-    open_g_id: _Id
-    msg_ticket: _Text | UnsetType = UNSET
+    appid: str
+    openid: str = dataclasses.field(repr=False)
+    unionid: str | None = dataclasses.field(default=None, repr=False)
 
-
-class _GroupEntry(_Payload, frozen=True):
-    """Of ``wx.getGroupEnterInfo``, which spells the id in another way.
-
-    https://developers.weixin.qq.com/miniprogram/dev/api/open-api/group/wx.getGroupEnterInfo.html
-    """
-
-    opengid: _Id
-    msg_ticket: _Text | UnsetType = UNSET
-
-
-class _Steps(_Exact, frozen=True):
-    timestamp: _Natural
-    step: _Natural
-
-
-class _WeRun(_Payload, frozen=True):
-    """Of ``wx.getWeRunData``: 31 days today."""
-
-    step_info_list: Annotated[list[_Steps], Meta(max_length=64)]
-
-
-KINDS: Sequence[type[_Payload]] = (_UserInfo, _Profile, _PhoneNumber, _Share, _GroupEntry, _WeRun)
 
 # What is parsed, converted and compared in place of what can't be, so that a failure takes as long as a success.
 _STAND_IN = (
@@ -118,72 +71,96 @@ _STAND_IN = (
 
 
 def read_user_data(
-    encrypted_data: str,
-    iv: str,
+    ciphertext: bytes,
+    iv: bytes,
     *,
-    session_keys: Sequence[str],
-    appid: str,
-    openid: str,
+    session_keys: Iterable[str],
+    owner: Owner,
     max_age_seconds: int | None,
     now: int,
 ) -> dict[str, Any]:
     """Return what WeChat encrypted about the user under any of ``session_keys``, without its watermark.
 
     ``now`` is in Unix seconds; ``max_age_seconds``, if given, bounds the watermark's age. The same data may be
-    read any number of times. Raises `StaleSessionKey`, after the same work for each key whatever is wrong, and in
-    the same time: what is left of some microseconds' difference ends in a wait.
-
-    Only ``openId`` is compared with the session. A group's id can be tampered with: it proves no membership.
+    read any number of times. Raises `UnknownUserData`, or `StaleSessionKey` after the same work for each key
+    whatever is wrong, and in the same time: what is left of some microseconds' difference ends in a wait.
     """
     started_at = time.perf_counter()
     for session_key in session_keys:
-        plaintext = decipher(encrypted_data, iv, session_key=session_key)
-        payload, fits = _payload_of(plaintext.data)
-        is_ours = _is_for(payload, appid=appid, openid=openid)
-        is_timely = _is_timely(payload.watermark, max_age_seconds=max_age_seconds, now=now)
-        if plaintext.is_sound & fits & is_ours & is_timely:
-            return _promised(payload)
+        plaintext = decipher(ciphertext, iv, session_key=session_key)
+        verdict, payload = judge(plaintext.data, owner=owner, max_age_seconds=max_age_seconds, now=now)
+        if plaintext.is_sound & (verdict is Verdict.AUTHENTIC):
+            return {name: value for name, value in payload.items() if name != "watermark"}
+        if plaintext.is_sound & (verdict is Verdict.UNKNOWN):
+            raise UnknownUserData(list(payload))
     time.sleep((started_at - time.perf_counter()) % _FAILURE_STEP_SECONDS)
     raise StaleSessionKey
 
 
-def _payload_of(data: bytes) -> tuple[_Payload, bool]:
-    """Return the payload and whether it is one; if not, a stand-in."""
-    value, is_json = _value_of(data)
-    fitting = [payload for kind in KINDS if (payload := _payload_as(kind, value))]
-    payload = fitting[0] if fitting else msgspec.json.decode(_STAND_IN, type=_UserInfo)
-    return payload, is_json & bool(fitting)
+def judge(
+    text: bytes, *, owner: Owner, max_age_seconds: int | None, now: int
+) -> tuple[Verdict, Mapping[str, Any]]:
+    """Return what a decrypted text is, and the object in it; of one that is refused, nothing may be believed."""
+    value, is_object = _object_in(text)
+    watermark, is_stamped = _watermark_of(value)
+    kind, fits = _kind_of(value)
+    is_ours = _are_same(watermark.appid, owner.appid)
+    is_timely = _is_timely(watermark, max_age_seconds=max_age_seconds, now=now)
+    is_wechats = is_object & is_stamped & is_ours & is_timely
+    is_authentic = is_wechats & fits & _is_about(kind, owner)
+    if is_wechats & is_unknown(value):
+        return Verdict.UNKNOWN, value
+    return (Verdict.AUTHENTIC if is_authentic else Verdict.REFUSED), value
 
 
-def _value_of(data: bytes) -> tuple[Any, bool]:
+def _object_in(text: bytes) -> tuple[dict[str, Any], bool]:
+    """Return the JSON object, and whether it is one; if not, a stand-in."""
     try:
-        return _parse(data), True
+        value = _parse(text)
     except (ValueError, RecursionError):
-        return _parse(_STAND_IN), False
+        value = None
+    is_object = isinstance(value, dict)
+    return value if is_object else _parse(_STAND_IN), is_object
 
 
-def _payload_as(kind: type[_Payload], value: Any) -> _Payload | None:
+def _watermark_of(value: Mapping[str, Any]) -> tuple[Watermark, bool]:
+    watermark = _watermark_in(value)
+    return watermark or msgspec.convert(_parse(_STAND_IN)["watermark"], Watermark), watermark is not None
+
+
+def _watermark_in(value: Mapping[str, Any]) -> Watermark | None:
     try:
-        return msgspec.convert(value, kind)
-    except (msgspec.ValidationError, UnicodeEncodeError):  # the latter of a lone surrogate where no text belongs
+        return msgspec.convert(value.get("watermark"), Watermark)
+    except (msgspec.ValidationError, UnicodeEncodeError):
         return None
 
 
-def _is_for(payload: _Payload, *, appid: str, openid: str) -> bool:
-    its_openid: str = getattr(payload, "open_id", openid)
-    is_app = hmac.compare_digest(payload.watermark.appid.encode(), appid.encode())
-    return is_app & hmac.compare_digest(its_openid.encode(), openid.encode())
+def _kind_of(value: Mapping[str, Any]) -> tuple[Kind, bool]:
+    kind = find_kind(value)
+    return kind or _stand_in_kind(), kind is not None
 
 
-def _is_timely(watermark: _Watermark, *, max_age_seconds: int | None, now: int) -> bool:
+def _stand_in_kind() -> Kind:
+    kind = find_kind(_parse(_STAND_IN))
+    assert kind
+    return kind
+
+
+def _is_about(kind: Kind, owner: Owner) -> bool:
+    """Return whether the ids in the data are the user's; data without any is the user's by its key alone."""
+    openid: str = getattr(kind, "open_id", owner.openid)
+    unionid = getattr(kind, "union_id", None)
+    ids = (unionid, owner.unionid) if isinstance(unionid, str) and owner.unionid else ("", "")
+    return _are_same(openid, owner.openid) & _are_same(*ids)
+
+
+def _are_same(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode(), other.encode())
+
+
+def _is_timely(watermark: Watermark, *, max_age_seconds: int | None, now: int) -> bool:
     age_seconds = now - watermark.timestamp
     return max_age_seconds is None or -_CLOCK_SKEW_SECONDS <= age_seconds <= max_age_seconds
-
-
-def _promised(payload: _Payload) -> dict[str, Any]:
-    fields: dict[str, Any] = msgspec.to_builtins(payload)
-    del fields["watermark"]
-    return fields
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -193,9 +170,13 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-# It lets NaN and Infinity pass, which are floats, and no field takes a float.
-_json = json.JSONDecoder(object_pairs_hook=_without_duplicates)
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
 
 
-def _parse(data: bytes) -> Any:
-    return _json.decode(data.decode())
+# Not strict: WeChat has sent nicknames with control characters that JSON wants escaped.
+_json = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant, strict=False)
+
+
+def _parse(text: bytes) -> Any:
+    return _json.decode(text.decode())

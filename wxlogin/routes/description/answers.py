@@ -8,7 +8,7 @@ import msgspec
 from marshmallow import INCLUDE, Schema, fields
 
 from wxlogin.sessions.session_id import HANDLE_LENGTH, LENGTH
-from wxlogin.wechat.user_data import KINDS
+from wxlogin.wechat.user_data_kinds import KINDS
 
 _IDS = ("openId", "unionId")
 _PREFIX = "Decrypted"  # or a phone number that was decrypted had the name of one that was asked for
@@ -157,7 +157,7 @@ def _public(name: str) -> str:
     return _PREFIX + name.removeprefix("_")
 
 
-USER_DATA = {"anyOf": [{"$ref": f"#/components/schemas/{_public(kind.__name__)}"} for kind in KINDS]}
+USER_DATA = {"anyOf": [{"$ref": f"#/components/schemas/{_public(kind.__name__)}"} for kind in KINDS.values()]}
 """Any kind of `user_data_schemas`."""
 
 
@@ -166,9 +166,9 @@ def user_data_schemas(*, with_ids: bool) -> dict[str, dict[str, Any]]:
 
     They come from what decrypted data has to fit.
     """
-    _, found = msgspec.json.schema_components(KINDS, ref_template="#/components/schemas/{name}")
-    hidden = {"watermark"} if with_ids else {"watermark", *_IDS}
-    return {_public(name): _without(schema, hidden) for name, schema in found.items() if name != "_Watermark"}
+    _, found = msgspec.json.schema_components(KINDS.values(), ref_template="#/components/schemas/{name}")
+    hidden = set() if with_ids else set(_IDS)
+    return {_public(name): _without(schema, hidden) for name, schema in found.items()}
 
 
 def _without(schema: dict[str, Any], hidden: set[str]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from wxlogin.routes.phone_number import PhoneCodeSchema
 from wxlogin.routes.user_data import EncryptedSchema, SignedSchema
 from wxlogin.sessions.store import NotLoggedIn, SessionExpired
 from wxlogin.wechat import errors as wechat
-from wxlogin.wechat.user_data import StaleSessionKey
+from wxlogin.wechat.user_data import StaleSessionKey, UnknownUserData
 
 Errors = tuple[type[Exception], ...]
 
@@ -186,7 +186,10 @@ OPERATIONS: Mapping[str, Operation] = {
         body=EncryptedSchema,
         content={"application/json": answers.USER_DATA},
         says="What WeChat encrypted, without its watermark.",
-        errors=(*_ANY, *_BODY, *_USER, StaleSessionKey, RateLimited),
+        errors=(
+            *(*_ANY, *_BODY, *_USER, StaleSessionKey, UnknownUserData, RateLimited),
+            *(*_WECHAT, AppRemoved),  # with WXLOGIN_CONFIRM_PHONE_NUMBERS
+        ),
     ),
     "user_data.verify": Operation(
         **_WITH_SESSION_KEY,

@@ -1,0 +1,62 @@
+"""AES blocks as base64, in every form that careless clients make of what WeChat gave them."""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Iterator
+from urllib.parse import unquote
+
+BLOCK_BYTES = 16
+
+_MAX_CHARACTERS = 64 * 1024
+_MAX_PERCENT_LAYERS = 3
+_URL_SAFE = str.maketrans("-_", "+/", "\r\n\t")  # the third: no encoding of a plus leads to these
+
+
+class InvalidBase64(ValueError):
+    """Raised if a text is not base64 of whole blocks, or can be read as two different ones."""
+
+
+def decode_blocks(text: str, *, max_blocks: int) -> bytes:
+    """Return the 1 to ``max_blocks`` blocks that ``text`` is base64 of, or raise `InvalidBase64`.
+
+    Repaired is what has one reading only: blanks for the pluses that form decoding takes away, wrapped lines, the
+    URL-safe alphabet, percent-encoding (once to three times), missing padding. Nothing else is skipped: encoded
+    again, the bytes have to be the same text.
+    """
+    if len(text) > _MAX_CHARACTERS:
+        raise InvalidBase64
+    readings = {blocks for each in _readings(text) if (blocks := _exact_blocks(each, max_blocks=max_blocks))}
+    if len(readings) != 1:
+        raise InvalidBase64
+    return readings.pop()
+
+
+def decode_exact_blocks(text: str, *, max_blocks: int) -> bytes:
+    """Return the blocks that ``text`` is base64 of, to the letter; none if it is anything else."""
+    return _exact_blocks(text, max_blocks=max_blocks)
+
+
+def _readings(text: str) -> Iterator[str]:
+    """Return the base64 that a client may have been given: a blank is a plus, or was put in between."""
+    joined = _without_percent(text).translate(_URL_SAFE)
+    for each in {joined.replace(" ", "+"), joined.strip(" ").replace(" ", "+"), joined.replace(" ", "")}:
+        bare = each.rstrip("=")
+        yield bare + "=" * (-len(bare) % 4)
+
+
+def _without_percent(text: str) -> str:
+    for _ in range(_MAX_PERCENT_LAYERS if "%" in text else 0):
+        text = unquote(text)
+    return text
+
+
+def _exact_blocks(text: str, *, max_blocks: int) -> bytes:
+    if len(text) > (max_blocks * BLOCK_BYTES + 2) // 3 * 4:
+        return b""
+    try:
+        blocks = b64decode(text)
+    except ValueError:
+        return b""
+    is_exact = b64encode(blocks).decode() == text
+    return blocks if is_exact and len(blocks) % BLOCK_BYTES == 0 else b""

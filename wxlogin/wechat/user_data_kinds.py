@@ -1,0 +1,253 @@
+"""The kinds of data that WeChat encrypts for a mini-program: their fields, as far as we know them.
+
+Whoever holds the phone can tamper with the encrypted text, so `find_kind` recognises a kind by rules that
+tampering breaks and that fields of tomorrow do not: docs/decisions/what-makes-user-data-authentic.md.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+_BLOCK_CHARACTERS = 16  # of AES: so long is what a splice of two texts garbles, at least
+_MAX_DEPTH = 16
+_MAX_PHONE_DIGITS = 15  # ITU-T E.164
+
+_Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,128}\Z")]
+_Text = Annotated[str, Meta(pattern=r"^[^\ud800-\udfff]*\Z")]  # JSON can smuggle in what has no UTF-8
+_Printable = Annotated[str, Meta(pattern=r"^[!-~]*\Z")]
+_Phone = Annotated[str, Meta(pattern=r"^[0-9+() -]{1,32}\Z")]
+_Natural = Annotated[int, Meta(ge=0, lt=2**53)]
+
+# An IV of one's own chooses the first 16 characters, of which `{"openGId":"` leaves four: an id of five is not
+# wholly chosen.
+_GroupId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{5,128}\Z")]
+_GroupIdIfAny = Annotated[str, Meta(pattern=r"^([A-Za-z0-9_-]{5,128})?\Z")]
+
+# One in 2^40 garbled blocks is part of such words; of letters, digits and underscores, one in 2^32.
+_WORDS = re.compile(r"[A-Za-z][a-z]*(_[a-z]+|[A-Z][a-z]+)*_?[0-9]*")
+_NEW_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
+
+
+class Watermark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which mini-program WeChat encrypted the data for, and when, in Unix seconds."""
+
+    appid: _Id
+    timestamp: _Natural
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """Fields as WeChat spells them."""
+
+    def is_consistent(self) -> bool:
+        """Return whether the fields agree with each other."""
+        return True
+
+
+class Profile(Kind, frozen=True, rename="camel"):
+    """Of ``wx.getUserProfile``. It has no ``openId``, so no ``unionId``: that could be the former, renamed.
+
+    https://developers.weixin.qq.com/miniprogram/dev/api/open-api/user-info/wx.getUserProfile.html
+    """
+
+    nick_name: _Text
+    gender: _Natural
+    language: _Text
+    city: _Text
+    province: _Text
+    country: _Text
+    avatar_url: _Printable
+
+
+class UserInfo(Profile, frozen=True, kw_only=True, rename="camel"):
+    """Of ``wx.getUserInfo``.
+
+    https://developers.weixin.qq.com/miniprogram/dev/api/open-api/user-info/wx.getUserInfo.html
+    """
+
+    open_id: _Id
+    union_id: _Id | UnsetType | None = UNSET
+
+
+class PhoneNumber(Kind, frozen=True, rename="camel"):
+    """Of a ``getPhoneNumber`` button, as it was before there were codes.
+
+    https://developers.weixin.qq.com/miniprogram/dev/framework/open-ability/deprecatedGetPhoneNumber.html
+    """
+
+    phone_number: _Phone
+    pure_phone_number: _Phone
+    country_code: _Phone | _Natural
+
+    def is_consistent(self) -> bool:
+        """Return whether the number is the pure one, or that behind its country code."""
+        number, pure = _digits_of(self.phone_number), _digits_of(self.pure_phone_number)
+        with_country = _digits_of(str(self.country_code)) + pure
+        return 0 < len(pure) <= len(number) <= _MAX_PHONE_DIGITS and number in {pure, with_country}
+
+
+class Share(Kind, frozen=True, rename="camel"):
+    """Of ``wx.getShareInfo``.
+
+    https://developers.weixin.qq.com/miniprogram/dev/api/share/wx.getShareInfo.html
+    """
+
+    open_g_id: _GroupId
+    msg_ticket: _Text | UnsetType | None = UNSET
+
+
+class Group(Kind, frozen=True):
+    """Of ``wx.getGroupEnterInfo`` and ``wx.getChatToolInfo``. A chat of two has an ``open_single_roomid`` instead.
+
+    https://developers.weixin.qq.com/miniprogram/dev/api/chattool/wx.getChatToolInfo.html
+    """
+
+    opengid: _GroupIdIfAny
+    open_single_roomid: _Printable | UnsetType = UNSET
+    group_openid: _Printable | UnsetType = UNSET
+    chat_type: _Natural | UnsetType = UNSET
+    msg_ticket: _Text | UnsetType | None = msgspec.field(default=UNSET, name="msgTicket")
+
+    def is_consistent(self) -> bool:
+        """Return whether there is an id of one or the other."""
+        return bool(self.opengid or self.open_single_roomid)
+
+
+class _Steps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    timestamp: _Natural
+    step: _Natural
+
+
+class WeRun(Kind, frozen=True, rename="camel"):
+    """Of ``wx.getWeRunData``: 31 days today.
+
+    https://developers.weixin.qq.com/miniprogram/dev/api/open-api/werun/wx.getWeRunData.html
+    """
+
+    step_info_list: Annotated[list[_Steps], Meta(max_length=64)]
+
+
+class PrivateMessage(Kind, frozen=True, rename="camel"):
+    """Of ``wx.authPrivateMessage``.
+
+    https://developers.weixin.qq.com/miniprogram/dev/api/share/wx.authPrivateMessage.html
+    """
+
+    activity_id: Annotated[str, Meta(pattern=r"^[!-~]{2,512}\Z")]
+
+
+KINDS: Final[Mapping[str, type[Kind]]] = MappingProxyType(
+    {
+        "openId": UserInfo,
+        "nickName": Profile,
+        "phoneNumber": PhoneNumber,
+        "openGId": Share,
+        "opengid": Group,
+        "stepInfoList": WeRun,
+        "activityId": PrivateMessage,
+    }
+)
+"""Each kind by the name that comes first in every recorded text of it."""
+
+_REQUIRED: Final = MappingProxyType(
+    {
+        kind: frozenset(field.encode_name for field in msgspec.structs.fields(kind) if field.required)
+        for kind in KINDS.values()
+    }
+)
+_STRUCTS: Final[tuple[type[msgspec.Struct], ...]] = (*KINDS.values(), Watermark, _Steps)
+_KNOWN: Final = frozenset({"watermark"}.union(*(struct.__struct_encode_fields__ for struct in _STRUCTS)))
+
+
+def _folded(name: str) -> str:
+    """Return what all spellings of a name have in common: some back ends read names in any case."""
+    return name.replace("_", "").casefold()
+
+
+_KNOWN_FOLDED: Final = frozenset(map(_folded, _KNOWN))
+
+
+def is_unknown(payload: Mapping[str, Any]) -> bool:
+    """Return whether an object has, its watermark aside, none of the names that we know, at any depth."""
+    fields = {name: value for name, value in payload.items() if name != "watermark"}
+    return _KNOWN.isdisjoint(_names_in(fields))
+
+
+def find_kind(payload: Mapping[str, Any]) -> Kind | None:
+    """Return the fields of a decrypted object as the kind that it begins like, or None if they are not genuine.
+
+    Genuine means: the kind's first field comes first, all that it requires are there and agree, no name is another
+    kind's, and the names that nobody knows yet could not have been forged. What is checked elsewhere: the
+    watermark, whose ``openId`` it is, and that no name comes twice.
+    """
+    kind = KINDS.get(next(iter(payload), ""))
+    if kind is None or not _are_new(payload, kind) or _could_join_texts(payload, kind):
+        return None
+    try:
+        found = msgspec.convert(payload, kind)
+    except (msgspec.ValidationError, UnicodeEncodeError):  # the latter of a lone surrogate where no text belongs
+        return None
+    return found if found.is_consistent() else None
+
+
+def _are_new(payload: Mapping[str, Any], kind: type[Kind]) -> bool:
+    """Return whether each name that is not the kind's may be one that WeChat has added since."""
+    return all(_is_new(name, payload[name]) for name in _names_beside(payload, kind))
+
+
+def _is_new(name: str, value: Any) -> bool:
+    names = map(_folded, (name, *_names_in(value)))
+    return bool(_NEW_NAME.fullmatch(name)) and _KNOWN_FOLDED.isdisjoint(names) and _is_answerable(value)
+
+
+def _could_join_texts(payload: Mapping[str, Any], kind: type[Kind]) -> bool:
+    """Return whether a name that nobody knows could hide the seam of two texts, 16 garbled characters."""
+    long_names = [name for name in _names_beside(payload, kind) if len(name) >= _BLOCK_CHARACTERS]
+    places = {name: place for place, name in enumerate(payload)}
+    end_of_kind = max(places[name] for name in _REQUIRED[kind] & payload.keys())
+    watermark = places.get("watermark", len(places))
+    return any(
+        places[name] < end_of_kind or (places[name] < watermark and not _WORDS.fullmatch(name))
+        for name in long_names
+    )
+
+
+def _names_beside(payload: Mapping[str, Any], kind: type[Kind]) -> list[str]:
+    return [name for name in payload if name not in {*kind.__struct_encode_fields__, "watermark"}]
+
+
+def _names_in(value: Any) -> set[str]:
+    """Return the names of all objects in a value, at any depth."""
+    return {name for level in _levels_of(value) for each in level if isinstance(each, dict) for name in each}
+
+
+def _is_answerable(value: Any) -> bool:
+    """Return whether others can read a value as JSON: not too deep, no infinity, no lone surrogate."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        return False
+    return len(list(_levels_of(value))) <= _MAX_DEPTH
+
+
+def _levels_of(value: Any) -> Iterator[list[Any]]:
+    level = [value]
+    while level:
+        yield level
+        level = [inner for each in level for inner in _inside(each)]
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _digits_of(number: str) -> str:
+    return re.sub("[^0-9]", "", number)
