@@ -367,7 +367,7 @@ def test_what_is_wrong_with_a_body_is_said_in_the_words_of_its_sender(phone: Min
 
 @pytest.mark.parametrize(
     ("path", "body"),
-    [("decrypt", {"encryptedData": IV, "iv": IV}), ("verify", {"rawData": "{}", "signature": "a"})],
+    [("decrypt", {"encryptedData": "AAAA", "iv": "AAAA"}), ("verify", {"rawData": "{}", "signature": "a"})],
 )
 def test_nobody_can_have_nothing_decrypted_or_verified(send: Send, path: str, body: dict[str, str]) -> None:
     assert send("POST", f"/user-data/{path}", json=body).error["code"] == "not_logged_in"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Mapping
 from typing import Any
 
 from flask import Blueprint, Response, current_app, jsonify
@@ -30,8 +29,8 @@ class _Blocks(fields.String):
         super().__init__(required=True, **about)
         self._max_blocks = max_blocks
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> bytes:  # type: ignore[override]  # the field is bytes here and text outside
-        text = super()._deserialize(value, attr, data, **kwargs)
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> bytes:  # type: ignore[override]  # text outside
+        text = super()._deserialize(value, *args, **kwargs)
         try:
             return decode_blocks(text, max_blocks=self._max_blocks)
         except InvalidBase64:
@@ -49,7 +48,7 @@ class EncryptedSchema(Schema):
         data_key="encryptedData",
         metadata={
             "description": "In base64, as WeChat gave it.",
-            "examples": ["CiyLU1Aw2KjvrjMdj8YKliAjtP4gsMZM"],
+            "examples": ["CiyLU1Aw2KjvrjMdj8YKliAjtP4gsMZMQmRzooG2xrA="],
         },
     )
     iv = _Blocks(
@@ -84,8 +83,8 @@ _encrypted, _signed = EncryptedSchema(), SignedSchema()
 @blueprint.post("/decrypt")
 def decrypt() -> Response:
     """Decrypt with any key of the user's; who the user is stays here, unless ``WXLOGIN_EXPOSE_OPENID``."""
-    body, services = read_body(_encrypted), Services.of(current_app)
-    stored = current_session().stored
+    services, stored = Services.of(current_app), current_session().stored
+    body = read_body(_encrypted)
     with services.rate_limits.counting_failures_of(stored.session_id.user_hash):
         payload = _read(body["encrypted_data"], body["iv"])
         if services.settings.confirm_phone_numbers and "phoneNumber" in payload:

@@ -1,4 +1,4 @@
-"""AES blocks as base64, in every form that careless clients make of what WeChat gave them."""
+"""AES blocks as base64, also in the forms that careless clients make of what WeChat gave them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BLOCK_BYTES = 16
 
 _MAX_CHARACTERS = 64 * 1024
 _MAX_PERCENT_LAYERS = 3
-_URL_SAFE = str.maketrans("-_", "+/", "\r\n\t")  # the third: no encoding of a plus leads to these
+_URL_SAFE = str.maketrans("-_", "+/", "\r\n\t")  # and without line breaks, which no encoding makes of a plus
 
 
 class InvalidBase64(ValueError):
@@ -20,25 +20,32 @@ class InvalidBase64(ValueError):
 def decode_blocks(text: str, *, max_blocks: int) -> bytes:
     """Return the 1 to ``max_blocks`` blocks that ``text`` is base64 of, or raise `InvalidBase64`.
 
-    Repaired is what has one reading only: blanks for the pluses that form decoding takes away, wrapped lines, the
-    URL-safe alphabet, percent-encoding (once to three times), missing padding. Nothing else is skipped: encoded
-    again, the bytes have to be the same text.
+    These forms are read where only one reading is possible: blanks in place of pluses, as form decoding makes
+    them; wrapped lines; the URL-safe alphabet; percent-encoding, up to three times; missing padding. The result,
+    encoded again, has to be the repaired text.
     """
     if len(text) > _MAX_CHARACTERS:
         raise InvalidBase64
-    readings = {blocks for each in _readings(text) if (blocks := _exact_blocks(each, max_blocks=max_blocks))}
+    readings = {blocks for each in _readings(text) if (blocks := decode_exact_blocks(each, max_blocks=max_blocks))}
     if len(readings) != 1:
         raise InvalidBase64
     return readings.pop()
 
 
 def decode_exact_blocks(text: str, *, max_blocks: int) -> bytes:
-    """Return the blocks that ``text`` is base64 of, to the letter; none if it is anything else."""
-    return _exact_blocks(text, max_blocks=max_blocks)
+    """Return the 1 to ``max_blocks`` blocks that ``text`` is base64 of to the letter, or nothing."""
+    if len(text) > (max_blocks * BLOCK_BYTES + 2) // 3 * 4:
+        return b""
+    try:
+        blocks = b64decode(text)
+    except ValueError:
+        return b""
+    is_exact = b64encode(blocks).decode() == text
+    return blocks if is_exact and len(blocks) % BLOCK_BYTES == 0 else b""
 
 
 def _readings(text: str) -> Iterator[str]:
-    """Return the base64 that a client may have been given: a blank is a plus, or was put in between."""
+    """Return the texts that a client may have been given: a blank stands for a plus, or for nothing."""
     joined = _without_percent(text).translate(_URL_SAFE)
     for each in {joined.replace(" ", "+"), joined.strip(" ").replace(" ", "+"), joined.replace(" ", "")}:
         bare = each.rstrip("=")
@@ -49,14 +56,3 @@ def _without_percent(text: str) -> str:
     for _ in range(_MAX_PERCENT_LAYERS if "%" in text else 0):
         text = unquote(text)
     return text
-
-
-def _exact_blocks(text: str, *, max_blocks: int) -> bytes:
-    if len(text) > (max_blocks * BLOCK_BYTES + 2) // 3 * 4:
-        return b""
-    try:
-        blocks = b64decode(text)
-    except ValueError:
-        return b""
-    is_exact = b64encode(blocks).decode() == text
-    return blocks if is_exact and len(blocks) % BLOCK_BYTES == 0 else b""

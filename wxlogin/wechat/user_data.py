@@ -1,9 +1,9 @@
 """What WeChat tells about a user through the mini-program, which could have tampered with it.
 
-The encryption has no authentication. Whoever holds the phone, and so knows texts and their encryption, can choose
-the first 16 characters by flipping bits of the IV, cut off blocks before them, and join two texts with 16
-characters that he finds and can't choose. So what decrypts has to be, by rule, one that WeChat sends:
-docs/decisions/what-makes-user-data-authentic.md.
+The encryption has no authentication. An attacker who holds the phone knows texts and their encryption. He can
+choose the first 16 characters by flipping bits of the IV, cut off blocks at the front, and splice two texts with
+16 characters between them that he finds but can't choose. A decrypted text is believed only if a rule says that
+it is WeChat's: docs/decisions/what-makes-user-data-authentic.md.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from wxlogin.wechat.crypto import decipher
-from wxlogin.wechat.user_data_kinds import Kind, Watermark, find_kind, is_unknown
+from wxlogin.wechat.user_data_kinds import Kind, Watermark, find_kind, has_no_known_name
 
 _CLOCK_SKEW_SECONDS = 60
 _FAILURE_STEP_SECONDS = 0.002  # failures take a multiple of it
@@ -108,7 +108,7 @@ def judge(
     is_timely = _is_timely(watermark, max_age_seconds=max_age_seconds, now=now)
     is_wechats = is_object & is_stamped & is_ours & is_timely
     is_authentic = is_wechats & fits & _is_about(kind, owner)
-    if is_wechats & is_unknown(value):
+    if is_wechats & has_no_known_name(value):
         return Verdict.UNKNOWN, value
     return (Verdict.AUTHENTIC if is_authentic else Verdict.REFUSED), value
 

@@ -1,7 +1,7 @@
 """The kinds of data that WeChat encrypts for a mini-program: their fields, as far as we know them.
 
-Whoever holds the phone can tamper with the encrypted text, so `find_kind` recognises a kind by rules that
-tampering breaks and that fields of tomorrow do not: docs/decisions/what-makes-user-data-authentic.md.
+An attacker who holds the phone can tamper with the encrypted text, so `find_kind` recognises a kind by rules that
+tampering breaks and that new fields of WeChat's do not: docs/decisions/what-makes-user-data-authentic.md.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-_BLOCK_CHARACTERS = 16  # of AES: so long is what a splice of two texts garbles, at least
+_BLOCK_CHARACTERS = 16  # as many as a splice of two texts garbles
 _MAX_DEPTH = 16
 _MAX_PHONE_DIGITS = 15  # ITU-T E.164
 
@@ -25,14 +25,13 @@ _Printable = Annotated[str, Meta(pattern=r"^[!-~]*\Z")]
 _Phone = Annotated[str, Meta(pattern=r"^[0-9+() -]{1,32}\Z")]
 _Natural = Annotated[int, Meta(ge=0, lt=2**53)]
 
-# An IV of one's own chooses the first 16 characters, of which `{"openGId":"` leaves four: an id of five is not
-# wholly chosen.
+# A forged IV chooses the first 16 characters. `{"openGId":"` leaves four: an id of five can't be chosen whole.
 _GroupId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{5,128}\Z")]
 _GroupIdIfAny = Annotated[str, Meta(pattern=r"^([A-Za-z0-9_-]{5,128})?\Z")]
 
-# One in 2^40 garbled blocks is part of such words; of letters, digits and underscores, one in 2^32.
+# Of garbled blocks, one in 2^32 has only letters, digits and underscores, and one in 2^40 is part of such words.
 _WORDS = re.compile(r"[A-Za-z][a-z]*(_[a-z]+|[A-Z][a-z]+)*_?[0-9]*")
-_NEW_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
+_UNKNOWN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 
 
 class Watermark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -173,21 +172,24 @@ def _folded(name: str) -> str:
 _KNOWN_FOLDED: Final = frozenset(map(_folded, _KNOWN))
 
 
-def is_unknown(payload: Mapping[str, Any]) -> bool:
-    """Return whether an object has, its watermark aside, none of the names that we know, at any depth."""
+def has_no_known_name(payload: Mapping[str, Any]) -> bool:
+    """Return whether an object has none of the names that we know, at any depth; its watermark does not count."""
     fields = {name: value for name, value in payload.items() if name != "watermark"}
     return _KNOWN.isdisjoint(_names_in(fields))
 
 
 def find_kind(payload: Mapping[str, Any]) -> Kind | None:
-    """Return the fields of a decrypted object as the kind that it begins like, or None if they are not genuine.
+    """Return the fields of a decrypted object, or None if an attacker could have forged them.
 
-    Genuine means: the kind's first field comes first, all that it requires are there and agree, no name is another
-    kind's, and the names that nobody knows yet could not have been forged. What is checked elsewhere: the
-    watermark, whose ``openId`` it is, and that no name comes twice.
+    The object's first name says which kind it is. All required fields of the kind have to be there and agree, no
+    name may be another kind's, and no unknown name may be one that a splice of two texts makes. The caller checks
+    the watermark, the user's ids, and that no name comes twice.
     """
     kind = KINDS.get(next(iter(payload), ""))
-    if kind is None or not _are_new(payload, kind) or _could_join_texts(payload, kind):
+    if kind is None:
+        return None
+    unknown = [name for name in payload if name not in {*kind.__struct_encode_fields__, "watermark"}]
+    if not all(_may_be_added(name, payload[name]) for name in unknown) or _hides_seam(unknown, payload, kind):
         return None
     try:
         found = msgspec.convert(payload, kind)
@@ -196,30 +198,22 @@ def find_kind(payload: Mapping[str, Any]) -> Kind | None:
     return found if found.is_consistent() else None
 
 
-def _are_new(payload: Mapping[str, Any], kind: type[Kind]) -> bool:
-    """Return whether each name that is not the kind's may be one that WeChat has added since."""
-    return all(_is_new(name, payload[name]) for name in _names_beside(payload, kind))
-
-
-def _is_new(name: str, value: Any) -> bool:
+def _may_be_added(name: str, value: Any) -> bool:
+    """Return whether an unknown name may be one that WeChat has added."""
     names = map(_folded, (name, *_names_in(value)))
-    return bool(_NEW_NAME.fullmatch(name)) and _KNOWN_FOLDED.isdisjoint(names) and _is_answerable(value)
+    return bool(_UNKNOWN_NAME.fullmatch(name)) and _KNOWN_FOLDED.isdisjoint(names) and _is_answerable(value)
 
 
-def _could_join_texts(payload: Mapping[str, Any], kind: type[Kind]) -> bool:
-    """Return whether a name that nobody knows could hide the seam of two texts, 16 garbled characters."""
-    long_names = [name for name in _names_beside(payload, kind) if len(name) >= _BLOCK_CHARACTERS]
+def _hides_seam(unknown: list[str], payload: Mapping[str, Any], kind: type[Kind]) -> bool:
+    """Return whether an unknown name could hide the 16 garbled characters where two texts were spliced."""
     places = {name: place for place, name in enumerate(payload)}
     end_of_kind = max(places[name] for name in _REQUIRED[kind] & payload.keys())
     watermark = places.get("watermark", len(places))
     return any(
         places[name] < end_of_kind or (places[name] < watermark and not _WORDS.fullmatch(name))
-        for name in long_names
+        for name in unknown
+        if len(name) >= _BLOCK_CHARACTERS
     )
-
-
-def _names_beside(payload: Mapping[str, Any], kind: type[Kind]) -> list[str]:
-    return [name for name in payload if name not in {*kind.__struct_encode_fields__, "watermark"}]
 
 
 def _names_in(value: Any) -> set[str]:
