@@ -13,7 +13,7 @@ EVENTS: dict[str, tuple[int, str]] = {
     "logout": (logging.INFO, "logged out: %s"),
     "limit_exceeded": (logging.INFO, "over a limit"),
     "decryption_refused": (logging.INFO, "data did not decrypt with any key of the user's"),
-    "user_data_unknown": (logging.WARNING, "WeChat has sent user data of a kind that this service does not know"),
+    "user_data_unknown": (logging.WARNING, "user data has none of the fields that this service knows"),
     "cross_site_refused": (logging.INFO, "a page of another site tried to log in"),
     "user_blocked": (logging.WARNING, "WeChat blocks a user's login"),
     "secret_sent": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import textwrap
 import tracemalloc
 from base64 import b64decode, b64encode, urlsafe_b64encode
@@ -42,6 +43,8 @@ FORMS: dict[str, Callable[[str], str]] = {
     "percent-encoded": lambda text: quote(text, safe=""),
     "percent-encoded pluses": lambda text: text.replace("+", "%2b"),
     "percent-encoded twice": lambda text: quote(quote(text, safe=""), safe=""),
+    "percent-encoded three times": lambda text: quote(quote(quote(text, safe=""), safe=""), safe=""),
+    "blanks for pluses, and around": lambda text: f" {text.replace('+', ' ')}  ",
     "percent-encoded blanks for pluses": lambda text: quote(text.replace("+", " ")),
     "lines, percent-encoded": lambda text: quote(wrapped(text)),
 }
@@ -62,6 +65,22 @@ def test_each_form_but_the_first_changes_a_text() -> None:
     assert {"+", "/", "="} <= set(text)
 
     assert [form for form, change in FORMS.items() if change(text) == text] == ["as it is"]
+
+
+@pytest.mark.parametrize("count", [60, 100, 200])
+def test_blanks_for_many_pluses_are_read(count: int) -> None:
+    """Of base64 without its pluses, some has the length of other blocks, but for the padding."""
+    for number in range(200):
+        blocks = hashlib.shake_128(b"%d" % number).digest(16 * count)
+        assert decode_blocks(b64encode(blocks).decode().replace("+", " "), max_blocks=MAX_BLOCKS) == blocks
+
+
+def test_blanks_of_two_kinds_are_not_misread() -> None:
+    for number in range(500):
+        blocks = hashlib.shake_128(b"%d" % number).digest(16 * 200)
+        text = wrapped(b64encode(blocks).decode(), by=" ").replace("+", " ")
+        with pytest.raises(InvalidBase64):
+            decode_blocks(text, max_blocks=MAX_BLOCKS)
 
 
 @given(

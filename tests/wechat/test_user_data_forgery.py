@@ -108,6 +108,7 @@ TEXTS = [
     text_of({"activityId": "1014_NGiqxZOdZBCyNDZr~"}),
 ]
 OTHERS = [text for text in TEXTS if not text.startswith((b'{"nickName', b'{"openId'))]
+NAMES = {name for text in TEXTS for name in json.loads(text)}
 GENUINE = [json.loads(text) for text in TEXTS]
 
 # The first block, as an attacker would choose it: what a kind begins with, an id, a string or a name left open.
@@ -131,7 +132,14 @@ def gain_of(text: bytes, owner: Owner = OWNER) -> list[str]:
         return []
     claims = [("openId",), ("stepInfoList",), tuple(phone("", "", "")), *([("unionId",)] if owner.unionid else [])]
     lies = ["".join(claim) for claim in claims if not is_genuine(payload, *claim)]
-    return lies + [name for name in IDS if payload.get(name) in WANTED]
+    ids = () if has_seam(payload) else IDS
+    return lies + [name for name in ids if payload.get(name) in WANTED]
+
+
+def has_seam(payload: Mapping[str, Any]) -> bool:
+    """Return whether a new field in front of the watermark could hide a seam: then ids prove nothing."""
+    front = itertools.takewhile(lambda name: name != "watermark", payload)
+    return any(len(name) >= BLOCK or isinstance(payload[name], str) for name in front if name not in NAMES)
 
 
 def is_genuine(payload: Mapping[str, Any], *names: str) -> bool:
@@ -140,7 +148,8 @@ def is_genuine(payload: Mapping[str, Any], *names: str) -> bool:
     return found == [None] * len(names) or any(found == [each.get(name) for name in names] for each in GENUINE)
 
 
-# What is legal in a string: one pair of the attacker's blocks in 2^16, to one in 2^52, gives such characters.
+# What is legal in a string, or is one to the middle and begins another: one pair of the attacker's blocks in 2^16,
+# to one in 2^52, gives such characters.
 LETTERS, DIGITS = string.ascii_letters, string.digits
 PRINTABLE = "".join(set(map(chr, range(0x20, 0x7F))) - set('"\\'))
 GARBLED: dict[str, Callable[[random.Random], str]] = {
@@ -152,6 +161,12 @@ GARBLED: dict[str, Callable[[random.Random], str]] = {
     "raw control characters": lambda chance: "".join(chance.choices(PRINTABLE + "\x00\n\x14", k=BLOCK)),
     "a backslash at the end": lambda chance: "".join(chance.choices(PRINTABLE, k=BLOCK - 1)) + "\\",
     "an escape": lambda chance: "\\u00" + "".join(chance.choices("0123456789abcdef", k=BLOCK - 4)),
+    "the end of a name, and a text": lambda chance: '":"' + "".join(chance.choices(PRINTABLE, k=BLOCK - 3)),
+    "a letter more of a name, and a text": lambda chance: 'x":"' + "".join(chance.choices(PRINTABLE, k=BLOCK - 4)),
+    "the end of a name, and control characters": lambda chance: (
+        '":"\x14' + "".join(chance.choices(PRINTABLE, k=BLOCK - 4))
+    ),
+    "the end of a text, and a name": lambda chance: "".join(chance.choices(PRINTABLE, k=BLOCK - 3)) + '","',
     "Chinese": lambda chance: "".join(chance.choices("微信用户登录", k=5)) + "x",
 }
 
@@ -325,15 +340,38 @@ def test_the_first_characters_of_a_groups_id_prove_nothing() -> None:
     assert (verdict, payload["openGId"]) == (Verdict.AUTHENTIC, "XXXX23456789abcdefghijABCDEF")
 
 
+# One garbled block in 2^40 is a name of words, and one in 2^39 is the end of a name and a text without control
+# characters: as many pairs of blocks can't be had while a key lives. One in 2^32 is any name, and one in 2^35 the
+# end of a name and any text.
 @pytest.mark.parametrize(
-    ("garbled", "expected"), [(b"abcdefghijklmnop", Verdict.AUTHENTIC), (b"abcdefghijklmno0", Verdict.REFUSED)]
+    ("garbled", "expected"),
+    [
+        (b"abcdefghijklmnop", Verdict.AUTHENTIC),
+        (b"abcdefghijklm0op", Verdict.REFUSED),
+        (b'":"bcdefghijklmn', Verdict.AUTHENTIC),
+        (b'":"bcdefghij\x14mn', Verdict.REFUSED),
+    ],
 )
-def test_a_garbled_name_of_words_can_lend_old_data_a_new_time(garbled: bytes, expected: Verdict) -> None:
-    """One garbled block in 2^40 is a name of words: as many pairs of blocks can't be had while a key lives."""
+def test_a_seam_that_is_hardly_ever_found_can_lend_old_data_a_new_time(garbled: bytes, expected: Verdict) -> None:
     old, new = PHONES[1], text_of(profile("n" * 9))
     assert until(old, b'"countryCode":86,"w').endswith(b'"w')
     assert behind(new, b'"avatarUrl').startswith(b'arUrl":')
+    end = behind(new, b'"avatarUrl')[BLOCK if b'"' in garbled else 0 :]
 
-    text = until(old, b'"countryCode":86,"w') + garbled + behind(new, b'"avatarUrl')
+    text = until(old, b'"countryCode":86,"w') + garbled + end
 
+    assert judge(text, owner=OWNER, max_age_seconds=None, now=0)[0] is expected
+
+
+@pytest.mark.parametrize(
+    ("garbled", "expected"),
+    [(b'":"bcdefghijklmn', Verdict.AUTHENTIC), (b'":"bcdefghij\x14mn', Verdict.REFUSED)],
+)
+def test_a_seam_that_is_hardly_ever_found_can_choose_a_groups_id(garbled: bytes, expected: Verdict) -> None:
+    nick = beginning_at(WANTED_ID[4:], make=profile)
+    end = behind(text_of(profile("n" * 9)), b'"avatarUrl')[BLOCK:]
+
+    text = b'{"openGId":"tGWA' + nick[: 2 * BLOCK] + garbled + end
+
+    assert text.startswith(f'{{"openGId":"{WANTED_ID}","g'.encode())
     assert judge(text, owner=OWNER, max_age_seconds=None, now=0)[0] is expected

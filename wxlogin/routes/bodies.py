@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, NoReturn
 
 from flask import request
@@ -13,7 +14,7 @@ from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 MAX_BODY_BYTES = 64 * 1024
 
 # What some clients send with every DELETE, and mean no body by.
-_EMPTY_BODIES = frozenset({b"", b"{}", b"[]", b"null"})
+_EMPTY_BODY = re.compile(rb"\s*(\{\s*\}|\[\s*\]|null)?\s*")
 
 _no_fields = Schema()
 
@@ -41,7 +42,7 @@ def refuse_body() -> None:
 
 def is_body_empty() -> bool:
     """Return whether the request has no body, or one that says nothing. Raises what `read_body` does of a body."""
-    return b"".join(_raw_body().split()) in _EMPTY_BODIES
+    return bool(_EMPTY_BODY.fullmatch(_raw_body()))
 
 
 def refuse_query() -> None:

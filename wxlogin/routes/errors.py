@@ -24,6 +24,7 @@ from wxlogin.wechat.user_data import StaleSessionKey, UnknownUserData
 
 logger = logging.getLogger(__name__)
 
+_MAX_NAMES = 20
 # What a field may be called, and an id or a number can't be.
 _FIELD_NAME = re.compile(r"[A-Za-z_]{1,24}")
 
@@ -250,7 +251,7 @@ def _details(error: Exception, row: Row) -> dict[str, Any]:
     if isinstance(error, wechat.WeChatError):
         return {"wechat": str(error)}
     if isinstance(error, UnknownUserData):
-        return {"names": [name for name in error.names if _FIELD_NAME.fullmatch(name)]}
+        return {"names": [name for name in error.names if _FIELD_NAME.fullmatch(name)][:_MAX_NAMES]}
     if row.code == "internal_error":
         return {"exception": type(error).__name__, "where": _where(error)}
     return {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
 from urllib.parse import unquote
 
 BLOCK_BYTES = 16
@@ -44,12 +43,20 @@ def decode_exact_blocks(text: str, *, max_blocks: int) -> bytes:
     return blocks if is_exact and len(blocks) % BLOCK_BYTES == 0 else b""
 
 
-def _readings(text: str) -> Iterator[str]:
-    """Return the texts that a client may have been given: a blank stands for a plus, or for nothing."""
+def _readings(text: str) -> set[str]:
+    """Return the texts that a client may have been given: a blank stands for a plus, or for a line break."""
     joined = _without_percent(text).translate(_URL_SAFE)
-    for each in {joined.replace(" ", "+"), joined.strip(" ").replace(" ", "+"), joined.replace(" ", "")}:
-        bare = each.rstrip("=")
-        yield bare + "=" * (-len(bare) % 4)
+    if " " in joined:
+        pluses = {joined.replace(" ", "+"), joined.strip(" ").replace(" ", "+")}
+        return pluses | ({joined.replace(" ", "")} if _has_lines(joined) else set())
+    bare = joined.rstrip("=")
+    return {bare + "=" * (-len(bare) % 4)}
+
+
+def _has_lines(text: str) -> bool:
+    """Return whether blanks come where lines end: all are as long as the first, but for the last."""
+    *lines, last = map(len, text.split() or [""])
+    return len(set(lines)) <= 1 and last <= max(lines, default=last)
 
 
 def _without_percent(text: str) -> str:

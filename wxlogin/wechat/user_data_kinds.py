@@ -6,6 +6,7 @@ tampering breaks and that new fields of WeChat's do not: docs/decisions/what-mak
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,6 +31,8 @@ _GroupId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{5,128}\Z")]
 _GroupIdIfAny = Annotated[str, Meta(pattern=r"^([A-Za-z0-9_-]{5,128})?\Z")]
 
 # Of garbled blocks, one in 2^32 has only letters, digits and underscores, and one in 2^40 is part of such words.
+# One in 2^35 ends a name and begins a text, and one in 2^39 if the text has no control characters.
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f]")
 _WORDS = re.compile(r"[A-Za-z][a-z]*(_[a-z]+|[A-Z][a-z]+)*_?[0-9]*")
 _UNKNOWN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 
@@ -98,7 +101,14 @@ class Share(Kind, frozen=True, rename="camel"):
     """
 
     open_g_id: _GroupId
-    msg_ticket: _Text | UnsetType | None = UNSET
+
+
+class ChatOfTwo(Kind, frozen=True):
+    """Of ``wx.getGroupEnterInfo`` and ``wx.getChatToolInfo`` in a chat of two."""
+
+    open_single_roomid: Annotated[str, Meta(pattern=r"^[!-~]{1,128}\Z")]
+    group_openid: _Printable | UnsetType = UNSET
+    chat_type: _Natural | UnsetType = UNSET
 
 
 class Group(Kind, frozen=True):
@@ -111,7 +121,6 @@ class Group(Kind, frozen=True):
     open_single_roomid: _Printable | UnsetType = UNSET
     group_openid: _Printable | UnsetType = UNSET
     chat_type: _Natural | UnsetType = UNSET
-    msg_ticket: _Text | UnsetType | None = msgspec.field(default=UNSET, name="msgTicket")
 
     def is_consistent(self) -> bool:
         """Return whether there is an id of one or the other."""
@@ -148,6 +157,7 @@ KINDS: Final[Mapping[str, type[Kind]]] = MappingProxyType(
         "phoneNumber": PhoneNumber,
         "openGId": Share,
         "opengid": Group,
+        "open_single_roomid": ChatOfTwo,
         "stepInfoList": WeRun,
         "activityId": PrivateMessage,
     }
@@ -160,8 +170,7 @@ _REQUIRED: Final = MappingProxyType(
         for kind in KINDS.values()
     }
 )
-_STRUCTS: Final[tuple[type[msgspec.Struct], ...]] = (*KINDS.values(), Watermark, _Steps)
-_KNOWN: Final = frozenset({"watermark"}.union(*(struct.__struct_encode_fields__ for struct in _STRUCTS)))
+_NAMES_OF_KINDS: Final = frozenset[str]().union(*(kind.__struct_encode_fields__ for kind in KINDS.values()))
 
 
 def _folded(name: str) -> str:
@@ -169,13 +178,13 @@ def _folded(name: str) -> str:
     return name.replace("_", "").casefold()
 
 
-_KNOWN_FOLDED: Final = frozenset(map(_folded, _KNOWN))
+# `timestamp` and `step` are everyday words, which other data may have as well.
+_KNOWN_FOLDED: Final = frozenset(map(_folded, _NAMES_OF_KINDS | {"watermark", "appid"}))
 
 
 def has_no_known_name(payload: Mapping[str, Any]) -> bool:
-    """Return whether an object has none of the names that we know, at any depth; its watermark does not count."""
-    fields = {name: value for name, value in payload.items() if name != "watermark"}
-    return _KNOWN.isdisjoint(_names_in(fields))
+    """Return whether an object has no field of any kind."""
+    return _NAMES_OF_KINDS.isdisjoint(payload)
 
 
 def find_kind(payload: Mapping[str, Any]) -> Kind | None:
@@ -188,8 +197,8 @@ def find_kind(payload: Mapping[str, Any]) -> Kind | None:
     kind = KINDS.get(next(iter(payload), ""))
     if kind is None:
         return None
-    unknown = [name for name in payload if name not in {*kind.__struct_encode_fields__, "watermark"}]
-    if not all(_may_be_added(name, payload[name]) for name in unknown) or _hides_seam(unknown, payload, kind):
+    unknown = {name: payload[name] for name in payload.keys() - {*kind.__struct_encode_fields__, "watermark"}}
+    if not all(map(_may_be_added, unknown, unknown.values())) or _could_be_spliced(payload, kind, unknown):
         return None
     try:
         found = msgspec.convert(payload, kind)
@@ -204,21 +213,36 @@ def _may_be_added(name: str, value: Any) -> bool:
     return bool(_UNKNOWN_NAME.fullmatch(name)) and _KNOWN_FOLDED.isdisjoint(names) and _is_answerable(value)
 
 
-def _hides_seam(unknown: list[str], payload: Mapping[str, Any], kind: type[Kind]) -> bool:
-    """Return whether an unknown name could hide the 16 garbled characters where two texts were spliced."""
-    places = {name: place for place, name in enumerate(payload)}
-    end_of_kind = max(places[name] for name in _REQUIRED[kind] & payload.keys())
-    watermark = places.get("watermark", len(places))
-    return any(
-        places[name] < end_of_kind or (places[name] < watermark and not _WORDS.fullmatch(name))
-        for name in unknown
-        if len(name) >= _BLOCK_CHARACTERS
+def _could_be_spliced(payload: Mapping[str, Any], kind: type[Kind], unknown: Mapping[str, Any]) -> bool:
+    """Return whether an unknown field could hide the 16 garbled characters where two texts were joined."""
+    names = list(payload)
+    end_of_kind = max(names.index(name) for name in _REQUIRED[kind] & payload.keys())
+    end = names.index("watermark") if "watermark" in names else len(names)
+    between = any(_could_hide_seam(name, unknown[name]) for name in names[:end_of_kind] if name in unknown)
+    return between or any(_is_likely_seam(name, unknown[name]) for name in names[:end] if name in unknown)
+
+
+def _could_hide_seam(name: str, value: Any) -> bool:
+    """Return whether a field is long enough for a seam: its name alone, or with a text that follows."""
+    return len(name) >= _BLOCK_CHARACTERS or any(isinstance(each, str | dict) for each in _values_in(value))
+
+
+def _is_likely_seam(name: str, value: Any) -> bool:
+    """Return whether a field may be a seam that can be found while a session_key lives."""
+    is_garbled_name = len(name) >= _BLOCK_CHARACTERS and not _WORDS.fullmatch(name)
+    return is_garbled_name or any(
+        isinstance(each, str) and _CONTROL_CHARACTER.search(each) for each in _values_in(value)
     )
 
 
 def _names_in(value: Any) -> set[str]:
     """Return the names of all objects in a value, at any depth."""
-    return {name for level in _levels_of(value) for each in level if isinstance(each, dict) for name in each}
+    return {name for each in _values_in(value) if isinstance(each, dict) for name in each}
+
+
+def _values_in(value: Any) -> Iterator[Any]:
+    """Return a value and all those in it, at any depth."""
+    return itertools.chain.from_iterable(_levels_of(value))
 
 
 def _is_answerable(value: Any) -> bool:
