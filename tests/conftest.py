@@ -6,7 +6,7 @@ import logging
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import hypothesis
@@ -193,9 +193,9 @@ def signals_as_they_were() -> Iterator[None]:
     signal.signal(signal.SIGTERM, before)
 
 
-@pytest.fixture
-def logging_as_it_was() -> Iterator[None]:
-    """Let a test configure the logging of the process, or have gunicorn do it, and put it back."""
+@contextmanager
+def logging_put_back() -> Iterator[None]:
+    """Let the context configure the logging of the process, or have gunicorn do it, and put it back."""
     loggers = [logging.getLogger(name) for name in (None, "gunicorn.error", "gunicorn.access")]
     before = [(each.level, each.propagate, each.handlers[:], each.filters[:]) for each in loggers]
     logging.root.handlers.clear()
@@ -203,3 +203,10 @@ def logging_as_it_was() -> Iterator[None]:
     for logger, (level, propagate, handlers, filters) in zip(loggers, before, strict=True):
         logger.setLevel(level)
         logger.propagate, logger.handlers[:], logger.filters[:] = propagate, handlers, filters
+
+
+@pytest.fixture
+def logging_as_it_was() -> Iterator[None]:
+    """Let a test configure the logging of the process, or have gunicorn do it, and put it back."""
+    with logging_put_back():
+        yield

@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,6 @@ THREAD_ENDS_WITHIN_SECONDS = 20
 _LASTING_THREADS = ("redis-connect", "wechat-connect", "execnet")
 _LASTING_PROCESS = "multiprocessing.resource_tracker"
 _PYTESTS_HANDLERS = "_pytest.logging"  # which come and go with each phase of a test
-# tests/sandbox/simulator has the service configure the logging for its whole package, and leaves it so.
-_LEFT_TO_THE_END = {"logger root", "logger gunicorn.error"}
 _AS_MADE = (logging.NOTSET, True, False, (), ())
 _SIGNALS = sorted(signal.valid_signals() & set(signal.Signals) - {signal.SIGRTMIN, signal.SIGRTMAX})
 _CHILDREN = Path(f"/proc/self/task/{os.getpid()}/children")  # of the main thread, and of threads that have ended
@@ -166,15 +164,14 @@ def look(parts: Mapping[str, Look]) -> State:
     return {name: part() for name, part in parts.items()}
 
 
-def changes(before: State, after: State, *, allowed: Set[str]) -> list[str]:
-    """Return how the process differs from what it was before, but for what is ``allowed`` to."""
+def changes(before: State, after: State) -> list[str]:
+    """Return how the process differs from what it was before."""
     return [
         f"{part} {key}: {then!r} became {now!r}"
         for part in before
         if before[part] != after[part]
         for key in {**before[part], **after[part]}
         if _matters(part, then := before[part].get(key), now := after[part].get(key))
-        and f"{part} {key}" not in allowed
     ]
 
 
@@ -201,7 +198,7 @@ class Watch:
         start = self._starts.pop(scope)
         _wait_for_threads(start)
         end = look(parts)
-        if found := changes(start, end, allowed=_LEFT_TO_THE_END if scope == "session" else set()):
+        if found := changes(start, end):
             self._carry_over(start, end, self._starts)
             pytest.fail(f"this {scope} leaves behind:\n" + "\n".join(found), pytrace=False)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import environment
+from tests.conftest import environment, logging_put_back
 from tests.sandbox.simulator.drivers import Simulator, serving, simulator_of
 from tests.servers import free_port
 from wxlogin.app import from_environment
@@ -15,7 +15,8 @@ from wxlogin.app import from_environment
 @pytest.fixture(scope="package")
 def simulator() -> Iterator[Simulator]:
     port = free_port()
-    with simulator_of(f"http://127.0.0.1:{port}") as running, pytest.MonkeyPatch.context() as patch:
+    address = f"http://127.0.0.1:{port}"
+    with logging_put_back(), simulator_of(address) as running, pytest.MonkeyPatch.context() as patch:
         for name, value in environment(redis_url="memory://", wechat_api_url=running.url).items():
             patch.setenv(name, value)
         app = from_environment(simulator_url=f"{running.url}/simulator")
