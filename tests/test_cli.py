@@ -177,7 +177,8 @@ def test_dev_says_in_one_line_that_a_port_is_taken(tmp_path: Path, option: str) 
 
 
 def test_dev_tells_what_is_wrong_with_the_settings(tmp_path: Path) -> None:
-    with wxlogin("dev", folder=tmp_path, WXLOGIN_LOG_LEVEL="LOUD", WXLOGIN_APPID="wx") as process:
+    ports = ("--port", str(free_port()), "--sandbox-port", str(free_port()))
+    with wxlogin("dev", *ports, folder=tmp_path, WXLOGIN_LOG_LEVEL="LOUD", WXLOGIN_APPID="wx") as process:
         said, _ = process.communicate(timeout=PATIENCE_SECONDS)
 
     assert process.returncode == 1

@@ -438,7 +438,7 @@ def test_too_many_decryptions_that_fail_are_counted(mini_program: MiniProgram, c
     mini_program.log_in()
 
     for _ in range(21):
-        mini_program.post("/user-data/decrypt", json={"encryptedData": "A" * 24, "iv": "A" * 22 + "=="})
+        mini_program.post("/user-data/decrypt", json={"encryptedData": "A" * 22 + "==", "iv": "A" * 22 + "=="})
 
     assert count("limits_refused_total", scope="decryption", whose="user") == 1
 

@@ -12,7 +12,7 @@ EVENTS: dict[str, tuple[int, str]] = {
     "login_repeated": (logging.INFO, "a code came again, and was given the same session"),
     "logout": (logging.INFO, "logged out: %s"),
     "limit_exceeded": (logging.INFO, "over a limit"),
-    "decryption_refused": (logging.INFO, "data did not decrypt with any key of the user's"),
+    "decryption_refused": (logging.INFO, "data did not decrypt to what WeChat would send this user"),
     "user_data_unknown": (logging.WARNING, "user data has none of the fields that this service knows"),
     "cross_site_refused": (logging.INFO, "a page of another site tried to log in"),
     "user_blocked": (logging.WARNING, "WeChat blocks a user's login"),

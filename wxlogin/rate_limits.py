@@ -17,7 +17,7 @@ from limits.storage import Storage
 from limits.strategies import FixedWindowRateLimiter
 
 from wxlogin.redis_guard import Client, RedisGuard, StoreUnavailable
-from wxlogin.wechat.user_data import StaleSessionKey
+from wxlogin.wechat.user_data import StaleSessionKey, UnknownUserData
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +29,8 @@ UNLIMITED = "none"
 
 # An oracle that tells good padding from bad needs some 2,000 tries for 16 characters.
 _FAILED_DECRYPTIONS = RateLimitItemPerMinute(20, 10)
+# Whether a cut text is JSON tells something about an id in it that is not answered: some 40 tries a character.
+_UNKNOWN_DATA = RateLimitItemPerMinute(60, 10)
 
 _WARN_EVERY_SECONDS = 60
 
@@ -173,7 +175,8 @@ class RateLimits:
     def counting_failures_of(self, user_hash: str) -> Iterator[None]:
         """Let a user's data be decrypted, and count `StaleSessionKey`, but raise `RateLimited` after too many.
 
-        One round trip, and a second after a failure.
+        `UnknownUserData` is counted separately: too many of it do not keep other data from being decrypted. One
+        round trip, and a second after a failure.
         """
         who = (f"user:{user_hash}", "decryption")
         if not self._windows.test(_FAILED_DECRYPTIONS, *who):
@@ -182,6 +185,9 @@ class RateLimits:
             yield
         except StaleSessionKey:
             self._hit(_FAILED_DECRYPTIONS, *who)  # not told if others, at the same time, were enough
+            raise
+        except UnknownUserData:
+            self._hit(_UNKNOWN_DATA, who[0], "unknown_data")
             raise
 
     def refuse(self, key: str, *, scope: str, whose: str) -> NoReturn:

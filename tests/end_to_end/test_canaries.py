@@ -120,7 +120,7 @@ class Life:
             "GET", "/nothing", headers={"sessionid": code, "X-Request-Id": f"{code} {code}", "Referer": code}
         )
         self.send("BREW", f"/session?sessionid={self.user.stored}")
-        self.post("/user-data/decrypt", encryptedData="A" * 24, iv="A" * 22 + "==")
+        self.post("/user-data/decrypt", encryptedData="A" * 22 + "==", iv="A" * 22 + "==")
 
     def collect(self) -> None:
         """Look into Redis for what should be known to nobody."""

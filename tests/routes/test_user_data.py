@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import textwrap
 from base64 import b64decode, b64encode, urlsafe_b64encode
 from collections.abc import Callable
@@ -218,13 +219,22 @@ def test_data_of_a_kind_that_is_not_known_is_said_to_be_that_and_is_not_counted(
     assert decrypt(phone_with_key, encrypted_here({"openGId": "tG0123456789"})).status == 200
 
 
+def test_unknown_data_has_a_limit_of_its_own(phone_with_key: MiniProgram) -> None:
+    """Whether a cut text is JSON tells something about the ids in it."""
+    answers = [decrypt(phone_with_key, encrypted_here(UNKNOWN)) for _ in range(61)]
+
+    assert {answer.status for answer in answers[:60]} == {422}
+    assert answers[60].error["code"] == "rate_limited"
+    assert decrypt(phone_with_key, encrypted_here({"openGId": "tG0123456789"})).status == 200
+
+
 def test_the_operator_is_told_what_the_fields_of_an_unknown_kind_are_called(
     phone_with_key: MiniProgram, caplog: pytest.LogCaptureFixture
 ) -> None:
     decrypt(phone_with_key, encrypted_here(UNKNOWN))
 
     told = [vars(record) for record in caplog.records if vars(record).get("event") == "user_data_unknown"]
-    assert [(line["levelname"], line["names"]) for line in told] == [("WARNING", ["a_new_kind", "watermark"])]
+    assert [(line["levelname"], line["names"]) for line in told] == [("WARNING", ["a_new_kind"])]
 
 
 def test_data_of_a_field_that_is_new_is_decrypted_with_it(phone: MiniProgram, sandbox: Sandbox) -> None:
@@ -269,6 +279,18 @@ def test_a_phone_number_that_wechat_does_not_confirm_is_refused_and_counted(
     assert set(sandbox.answers(CONFIRM)) == {1}
 
 
+def test_the_log_says_that_wechat_does_not_know_a_phone_number(
+    confirming: MiniProgram, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    sandbox.arm(path=CONFIRM, errcode=1)
+
+    decrypt(confirming, sandbox.user_data(openid=confirming.openid, kind="phone_number"))
+
+    reasons = [vars(record).get("reason") for record in caplog.records if hasattr(record, "event")]
+    assert "WeChat does not know the phone number" in reasons
+
+
 def test_wechat_may_say_that_a_phone_number_is_not_its_own(confirming: MiniProgram, sandbox: Sandbox) -> None:
     sandbox.arm(path=CONFIRM, body='{"errcode":0,"errmsg":"ok","vaild":false,"create_time":0}')
     data = sandbox.user_data(openid=confirming.openid, kind="phone_number")
@@ -276,14 +298,20 @@ def test_wechat_may_say_that_a_phone_number_is_not_its_own(confirming: MiniProgr
     assert decrypt(confirming, data).error["code"] == "session_key_stale"
 
 
+@pytest.mark.parametrize(
+    "fault", [{"errcode": -1, "times": 2}, {"status": 500}, {"reset": True}, {"body": '{"errcode":0}'}]
+)
 def test_while_wechat_cannot_confirm_a_phone_number_it_is_not_answered(
-    confirming: MiniProgram, sandbox: Sandbox
+    confirming: MiniProgram, sandbox: Sandbox, fault: dict[str, Any]
 ) -> None:
-    sandbox.arm(path=CONFIRM, errcode=-1, times=2)
+    sandbox.arm(path=CONFIRM, **fault)
     data = sandbox.user_data(openid=confirming.openid, kind="phone_number")
 
-    assert decrypt(confirming, data).error["code"] == "wechat_unavailable"
-    assert decrypt(confirming, data).status == 200
+    answer, again = decrypt(confirming, data), decrypt(confirming, data)
+
+    assert (answer.status, answer.error["code"], answer.error["retryable"]) == (503, "wechat_unavailable", True)
+    assert "Send the same data again" in answer.error["message"]
+    assert again.status == 200
 
 
 @pytest.mark.parametrize("kind", ["user_info", "share", "werun"])

@@ -20,7 +20,7 @@ from wxlogin.redis_guard import StoreUnavailable
 from wxlogin.routes.envelope import Outcome
 from wxlogin.sessions.store import NotLoggedIn, SessionExpired
 from wxlogin.wechat import errors as wechat
-from wxlogin.wechat.user_data import StaleSessionKey, UnknownUserData
+from wxlogin.wechat.user_data import ForeignPhoneNumber, PhoneNumberNotChecked, StaleSessionKey, UnknownUserData
 
 logger = logging.getLogger(__name__)
 
@@ -83,10 +83,18 @@ _ROWS: dict[type[BaseException], Row] = {
         "The data does not decrypt with any key of this user's: log in, ask WeChat for it again, and send that.",
         event="decryption_refused",
     ),
+    PhoneNumberNotChecked: Row(
+        503,
+        "wechat_unavailable",
+        "WeChat did not confirm the phone number in time. Send the same data again.",
+        retryable=True,
+        retry_after_seconds=1,
+        level=logging.WARNING,
+    ),
     UnknownUserData: Row(
         422,
         "unknown_user_data",
-        "The data is this user's, but of a kind that this service does not know: a login does not help.",
+        "The data decrypts, but it is of a kind that this service does not know: a login does not help.",
         level=logging.WARNING,
         event="user_data_unknown",
     ),
@@ -248,8 +256,10 @@ def _note(error: Exception, row: Row) -> None:
 def _details(error: Exception, row: Row) -> dict[str, Any]:
     if isinstance(error, wechat.Refused):
         return {"errcode": error.errcode, "rid": error.rid}
-    if isinstance(error, wechat.WeChatError):
+    if isinstance(error, (wechat.WeChatError, PhoneNumberNotChecked)):
         return {"wechat": str(error)}
+    if isinstance(error, ForeignPhoneNumber):
+        return {"reason": "WeChat does not know the phone number"}
     if isinstance(error, UnknownUserData):
         return {"names": [name for name in error.names if _FIELD_NAME.fullmatch(name)][:_MAX_NAMES]}
     if row.code == "internal_error":

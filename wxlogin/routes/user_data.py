@@ -4,56 +4,52 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Blueprint, Response, current_app, jsonify
-from marshmallow import Schema, ValidationError, fields
+from marshmallow import Schema, fields
+from werkzeug.exceptions import BadRequest
 
 from wxlogin.auth import ask_wechat, current_session
 from wxlogin.routes.bodies import read_body
 from wxlogin.services import Services
-from wxlogin.wechat.base64_blocks import InvalidBase64, decode_blocks
+from wxlogin.wechat.base64_blocks import BLOCK_BYTES, InvalidBase64, decode_blocks
 from wxlogin.wechat.crypto import is_signature
-from wxlogin.wechat.user_data import Owner, StaleSessionKey, read_user_data
+from wxlogin.wechat.errors import Busy, NoAnswer, NotReached, UnusableAnswer
+from wxlogin.wechat.user_data import ForeignPhoneNumber, Owner, PhoneNumberNotChecked, read_user_data
 
 blueprint = Blueprint("user_data", __name__, url_prefix="/user-data")
 
 _IDS = ("openId", "unionId")
-_MAX_BLOCKS = 32 * 1024 // 16
+_MAX_BLOCKS = 32 * 1024 // BLOCK_BYTES
 
-
-class _Blocks(fields.String):
-    """Base64 of 1 to ``max_blocks`` blocks of 16 bytes, as bytes."""
-
-    def __init__(self, *, max_blocks: int, **about: Any) -> None:
-        super().__init__(required=True, **about)
-        self._max_blocks = max_blocks
-
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> bytes:  # type: ignore[override]  # text outside
-        text = super()._deserialize(value, *args, **kwargs)
-        try:
-            return decode_blocks(text, max_blocks=self._max_blocks)
-        except InvalidBase64:
-            raise ValidationError(f"Not base64 of {self._extent()}: send what WeChat gave, as it is.") from None
-
-    def _extent(self) -> str:
-        return "16 bytes" if self._max_blocks == 1 else f"1 to {self._max_blocks} blocks of 16 bytes"
+# Base64 of 48, 32 and 16 bytes, to the letter.
+_THREE_BLOCKS = "[A-Za-z0-9+/]{64}"
+_TWO_BLOCKS = "[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]="
+_ONE_BLOCK = "[A-Za-z0-9+/]{21}[AQgw]=="
 
 
 class EncryptedSchema(Schema):
     """What WeChat's API functions give a mini-program about its user."""
 
-    encrypted_data = _Blocks(
-        max_blocks=_MAX_BLOCKS,
+    encrypted_data = fields.String(
+        required=True,
         data_key="encryptedData",
         metadata={
-            "description": "In base64, as WeChat gave it.",
+            "description": f"In base64, as WeChat gave it: 1 to {_MAX_BLOCKS} blocks of 16 bytes.",
+            "pattern": f"^({_THREE_BLOCKS})*({_THREE_BLOCKS}|{_TWO_BLOCKS}|{_ONE_BLOCK})$",
+            "maxLength": (_MAX_BLOCKS * BLOCK_BYTES + 2) // 3 * 4,
             "examples": ["CiyLU1Aw2KjvrjMdj8YKliAjtP4gsMZMQmRzooG2xrA="],
         },
     )
-    iv = _Blocks(
-        max_blocks=1,
-        metadata={"description": "In base64, as WeChat gave it.", "examples": ["r7BXXKkLb8qrSNn05n0qiA=="]},
+    iv = fields.String(
+        required=True,
+        metadata={
+            "description": "In base64, as WeChat gave it: 16 bytes.",
+            "pattern": f"^{_ONE_BLOCK}$",
+            "examples": ["r7BXXKkLb8qrSNn05n0qiA=="],
+        },
     )
 
 
@@ -83,13 +79,34 @@ _encrypted, _signed = EncryptedSchema(), SignedSchema()
 @blueprint.post("/decrypt")
 def decrypt() -> Response:
     """Decrypt with any key of the user's; who the user is stays here, unless ``WXLOGIN_EXPOSE_OPENID``."""
-    services, stored = Services.of(current_app), current_session().stored
-    body = read_body(_encrypted)
+    body, services = read_body(_encrypted), Services.of(current_app)
+    stored = current_session().stored
+    ciphertext, iv = _blocks_in(body)
     with services.rate_limits.counting_failures_of(stored.session_id.user_hash):
-        payload = _read(body["encrypted_data"], body["iv"])
+        payload = _read(ciphertext, iv)
         if services.settings.confirm_phone_numbers and "phoneNumber" in payload:
-            _confirm(body["encrypted_data"])
+            _confirm(ciphertext)
     return jsonify(payload if services.settings.expose_openid else _without_ids(payload))
+
+
+def _blocks_in(body: Mapping[str, str]) -> tuple[bytes, bytes]:
+    """Return the encrypted data and its IV, or raise `BadRequest` that tells what is wrong with either."""
+    ciphertext = _blocks_or_none(body["encrypted_data"], max_blocks=_MAX_BLOCKS)
+    iv = _blocks_or_none(body["iv"], max_blocks=1)
+    if ciphertext and iv:
+        return ciphertext, iv
+    problems = {f"encryptedData: Not base64 of 1 to {_MAX_BLOCKS} blocks of 16 bytes": ciphertext}
+    problems |= {"iv: Not base64 of 16 bytes": iv}
+    raise BadRequest(
+        " ".join(f"{text}: send what WeChat gave, as it is." for text, is_fine in problems.items() if not is_fine)
+    )
+
+
+def _blocks_or_none(text: str, *, max_blocks: int) -> bytes | None:
+    try:
+        return decode_blocks(text, max_blocks=max_blocks)
+    except InvalidBase64:
+        return None
 
 
 def _read(ciphertext: bytes, iv: bytes) -> dict[str, Any]:
@@ -105,10 +122,17 @@ def _read(ciphertext: bytes, iv: bytes) -> dict[str, Any]:
 
 
 def _confirm(ciphertext: bytes) -> None:
-    """Raise `StaleSessionKey` unless WeChat says that it has made this text, in the last three days."""
+    """Raise `ForeignPhoneNumber` unless WeChat says that it has made this text, in the last three days.
+
+    Raises `PhoneNumberNotChecked` if WeChat does not say, and what `ask_wechat` does.
+    """
     digest = hashlib.sha256(b64encode(ciphertext)).hexdigest()
-    if not ask_wechat(lambda client, token: client.checkencryptedmsg(token, digest)):
-        raise StaleSessionKey
+    try:
+        is_wechats = ask_wechat(lambda client, token: client.checkencryptedmsg(token, digest))
+    except (NotReached, NoAnswer, UnusableAnswer, Busy) as error:
+        raise PhoneNumberNotChecked(str(error)) from None
+    if not is_wechats:
+        raise ForeignPhoneNumber
 
 
 @blueprint.post("/verify")

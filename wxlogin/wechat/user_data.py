@@ -33,10 +33,18 @@ class StaleSessionKey(Exception):
     """
 
 
-class UnknownUserData(Exception):
-    """Raised if the data is WeChat's for this mini-program, but has none of the names that we know.
+class ForeignPhoneNumber(StaleSessionKey):
+    """Raised if WeChat says that it has not encrypted a phone number, or not in the last three days."""
 
-    A login can't mend that: the kind has to be added here. ``names`` are the object's.
+
+class PhoneNumberNotChecked(Exception):
+    """Raised if WeChat does not say whether it has encrypted a phone number."""
+
+
+class UnknownUserData(Exception):
+    """Raised if the data has this mini-program's watermark, but no field of any kind.
+
+    A login does not help: the kind has to be added here. ``names`` are those of the object's fields.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -92,7 +100,7 @@ def read_user_data(
         if plaintext.is_sound & (verdict is Verdict.AUTHENTIC):
             return {name: value for name, value in payload.items() if name != "watermark"}
         if plaintext.is_sound & (verdict is Verdict.UNKNOWN):
-            raise UnknownUserData(list(payload))
+            raise UnknownUserData([name for name in payload if name != "watermark"])
     time.sleep((started_at - time.perf_counter()) % _FAILURE_STEP_SECONDS)
     raise StaleSessionKey
 
@@ -151,7 +159,13 @@ def _is_about(kind: Kind, owner: Owner) -> bool:
     openid: str = getattr(kind, "open_id", owner.openid)
     unionid = getattr(kind, "union_id", None)
     ids = (unionid, owner.unionid) if isinstance(unionid, str) and owner.unionid else ("", "")
-    return _are_same(openid, owner.openid) & _are_same(*ids)
+    return _are_same(openid, owner.openid) & _are_same(*ids) & (not _reveals_id(kind, owner))
+
+
+def _reveals_id(kind: Kind, owner: Owner) -> bool:
+    """Return whether the data tells the end of a user's id under another name, as it does if it is cut there."""
+    secrets = [each for each in (owner.openid, owner.unionid) if each]
+    return any(secret.endswith(told) for told in kind.ids_that_may_be_cut() for secret in secrets)
 
 
 def _are_same(one: str, other: str) -> bool:

@@ -51,6 +51,10 @@ class Kind(msgspec.Struct, frozen=True):
         """Return whether the fields agree with each other."""
         return True
 
+    def ids_that_may_be_cut(self) -> tuple[str, ...]:
+        """Return the ends, up to eight characters, of ids that a cut and a forged IV can make of other text."""
+        return ()
+
 
 class Profile(Kind, frozen=True, rename="camel"):
     """Of ``wx.getUserProfile``. It has no ``openId``, so no ``unionId``: that could be the former, renamed.
@@ -102,6 +106,10 @@ class Share(Kind, frozen=True, rename="camel"):
 
     open_g_id: _GroupId
 
+    def ids_that_may_be_cut(self) -> tuple[str, ...]:
+        """Return the end of the id, which begins with four characters of the IV."""
+        return (_end_of(self.open_g_id[4:]),)
+
 
 class ChatOfTwo(Kind, frozen=True):
     """Of ``wx.getGroupEnterInfo`` and ``wx.getChatToolInfo`` in a chat of two."""
@@ -126,6 +134,10 @@ class Group(Kind, frozen=True):
         """Return whether there is an id of one or the other."""
         return bool(self.opengid or self.open_single_roomid)
 
+    def ids_that_may_be_cut(self) -> tuple[str, ...]:
+        """Return the end of the group's id, which begins with four characters of the IV, if there is one."""
+        return (_end_of(self.opengid[4:]),) if self.opengid else ()
+
 
 class _Steps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timestamp: _Natural
@@ -148,6 +160,10 @@ class PrivateMessage(Kind, frozen=True, rename="camel"):
     """
 
     activity_id: Annotated[str, Meta(pattern=r"^[!-~]{2,512}\Z")]
+
+    def ids_that_may_be_cut(self) -> tuple[str, ...]:
+        """Return the end of the id, which begins with one character of the IV."""
+        return (_end_of(self.activity_id[1:]),)
 
 
 KINDS: Final[Mapping[str, type[Kind]]] = MappingProxyType(
@@ -265,6 +281,10 @@ def _inside(value: Any) -> Iterable[Any]:
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()
+
+
+def _end_of(text: str) -> str:
+    return text[-8:]
 
 
 def _digits_of(number: str) -> str:

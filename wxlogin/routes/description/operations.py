@@ -23,7 +23,7 @@ from wxlogin.routes.phone_number import PhoneCodeSchema
 from wxlogin.routes.user_data import EncryptedSchema, SignedSchema
 from wxlogin.sessions.store import NotLoggedIn, SessionExpired
 from wxlogin.wechat import errors as wechat
-from wxlogin.wechat.user_data import StaleSessionKey, UnknownUserData
+from wxlogin.wechat.user_data import PhoneNumberNotChecked, StaleSessionKey, UnknownUserData
 
 Errors = tuple[type[Exception], ...]
 
@@ -185,10 +185,11 @@ OPERATIONS: Mapping[str, Operation] = {
         **_WITH_SESSION_KEY,
         body=EncryptedSchema,
         content={"application/json": answers.USER_DATA},
-        says="What WeChat encrypted, without its watermark.",
+        says="What WeChat encrypted, without its watermark: one of these kinds, and fields that WeChat has added.",
         errors=(
             *(*_ANY, *_BODY, *_USER, StaleSessionKey, UnknownUserData, RateLimited),
-            *(*_WECHAT, AppRemoved),  # with WXLOGIN_CONFIRM_PHONE_NUMBERS
+            # With WXLOGIN_CONFIRM_PHONE_NUMBERS.
+            *(PhoneNumberNotChecked, wechat.CredentialsRejected, wechat.Refused, wechat.RateLimited, AppRemoved),
         ),
     ),
     "user_data.verify": Operation(
