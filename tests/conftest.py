@@ -140,9 +140,11 @@ def the_sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def sandbox(the_sandbox: Sandbox) -> Sandbox:
+def sandbox(the_sandbox: Sandbox) -> Iterator[Sandbox]:
+    """The sandbox, which knows nothing yet, and keeps nothing of a test for those that do not ask for this."""
     the_sandbox.reset()
-    return the_sandbox
+    yield the_sandbox
+    the_sandbox.reset()
 
 
 def environment(*, redis_url: str, wechat_api_url: str) -> dict[str, str]:

@@ -65,6 +65,7 @@ class Run:
 
 @pytest.fixture(scope="module")
 def run(service: Service, the_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    the_sandbox.reset()
     folder = tmp_path_factory.mktemp("schemathesis")
     description = requests.get(f"{service.url}/openapi.json", timeout=20).json()
     (folder / "schemathesis.toml").write_text(CONFIGURATION)

@@ -343,8 +343,9 @@ def test_a_late_refusal_is_not_news(client_of: ClientOf, answer_lookups: threadi
 
 def test_calls_given_up_in_the_queue_never_connect(client_of: ClientOf, answer_lookups: threading.Event) -> None:
     with upstream(plays(answer(success()))) as seen, ThreadPoolExecutor(2 * HELPER_THREADS) as threads:
-        hasty = client_of(seen.url, timeouts=HASTY)
-        given_up = [threads.submit(hasty.code2session, CODE) for _ in range(2 * HELPER_THREADS)]
+        # A client each: the breaker of one would turn away whoever comes late.
+        hasty = [client_of(seen.url, timeouts=HASTY) for _ in range(2 * HELPER_THREADS)]
+        given_up = [threads.submit(each.code2session, CODE) for each in hasty]
         assert all(isinstance(call.exception(), NotReached) for call in given_up)
 
         answer_lookups.set()
