@@ -119,7 +119,7 @@ FIRST_BLOCKS = sorted(
         f'{{"{name}{ending}{filling * BLOCK}'[:BLOCK].encode()
         for name in FIRST_NAMES
         for ending in ENDINGS
-        for filling in ("t", "1", " ")
+        for filling in ("t", "1")
     }
     | {b"{" + (BLOCK - 1) * b" "}
 )
@@ -233,7 +233,7 @@ def test_no_iv_gains_anything(text: bytes, first: bytes) -> None:
 
 
 def test_no_cut_and_no_first_block_gains_anything() -> None:
-    """Some 440,000 texts: each cut of each text, behind each first block or behind none."""
+    """Some 320,000 texts: each cut of each text, behind each first block or behind none."""
     texts = (first + tail for first in (b"", *FIRST_BLOCKS) for tail in tails())
 
     assert [text for text in texts if gain_of(text)] == []
@@ -252,7 +252,7 @@ def test_no_splice_gains_anything(seed: int, owner: Owner) -> None:
 
 @pytest.mark.parametrize("garbled", GARBLED)
 def test_no_two_texts_that_tell_of_numbers_or_steps_can_be_joined(garbled: str) -> None:
-    """Every place in every pair, with one garbled block between them: 100,000 texts."""
+    """Every place in every pair, with one garbled block between them: 11,000 texts of each sort, 150,000 in all."""
     chance = random.Random(garbled)
     heads = [text[:end] for text in OTHERS for end in range(BLOCK, len(text), BLOCK)]
     ends = [text[start:] for text in OTHERS for start in range(BLOCK, len(text), BLOCK)]
