@@ -252,7 +252,7 @@ def test_no_splice_gains_anything(seed: int, owner: Owner) -> None:
 
 @pytest.mark.parametrize("garbled", GARBLED)
 def test_no_two_texts_that_tell_of_numbers_or_steps_can_be_joined(garbled: str) -> None:
-    """Every place in every pair, with one garbled block between them: 11,000 texts of each sort, 150,000 in all."""
+    """Every place in every pair, with a garbled block between: 11,000 texts of each sort, 150,000 in all."""
     chance = random.Random(garbled)
     heads = [text[:end] for text in OTHERS for end in range(BLOCK, len(text), BLOCK)]
     ends = [text[start:] for text in OTHERS for start in range(BLOCK, len(text), BLOCK)]
