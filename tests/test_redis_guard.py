@@ -18,7 +18,7 @@ from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from tests.servers import RedisServer, connected, free_port, guarded, redis_server, wait_until
+from tests.servers import RedisServer, connected, free_port, redis_server, wait_until
 from tests.stopwatch import stopwatch
 from wxlogin.redis_guard import RedisGuard, StoreUnavailable
 
@@ -49,7 +49,7 @@ def client(server: RedisServer) -> Iterator[Redis]:
 
 def call(work: Callable[[], T], *, repeatable: bool) -> T:
     """Do some work behind a guard whose fuse is new."""
-    return guarded(FakeRedis()).call(lambda _: work(), key="key", repeatable=repeatable)
+    return RedisGuard(FakeRedis).call(lambda _: work(), key="key", repeatable=repeatable)
 
 
 def read(client: Redis) -> object:
@@ -380,7 +380,7 @@ def _slow(seconds: float) -> str:
 
 def test_answers_that_come_too_late_blow_the_fuse() -> None:
     """They drip: no read of a byte times out, and together they take longer than anybody may."""
-    guard = guarded(FakeRedis())
+    guard = RedisGuard(FakeRedis)
     for _ in range(3):
         assert guard.call(lambda _: _slow(0.51), key="key", repeatable=True) == "answer"
 
@@ -392,7 +392,7 @@ def test_a_silent_redis_is_logged_when_it_falls_silent_and_when_it_answers_again
     server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     with client_of(server.url) as client:
-        guard = guarded(client)
+        guard = RedisGuard(lambda: client)
         server.freeze()
         for _ in range(5):
             with pytest.raises(StoreUnavailable):
@@ -435,7 +435,7 @@ def test_what_went_well_in_the_end_is_not_logged(caplog: pytest.LogCaptureFixtur
 
 def test_a_replica_where_the_master_was_counts_as_a_move(server: RedisServer) -> None:
     with client_of(server.url) as client:
-        guard = guarded(client)
+        guard = RedisGuard(lambda: client)
         guard.call(lambda each: each.set("key", "value"), key="key", repeatable=False)
         assert guard.moves() == 0
 
