@@ -14,7 +14,7 @@ import hmac
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
 
@@ -62,7 +62,7 @@ class Verdict(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """Whose data it has to be; the ``unionid`` is compared where there is one on either side."""
+    """Whose data it has to be; the ``unionid`` is compared where both sides have one."""
 
     appid: str
     openid: str = dataclasses.field(repr=False)
@@ -184,12 +184,9 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-# Not strict: WeChat has sent nicknames with control characters that JSON wants escaped.
-_json = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant, strict=False)
+# Not strict: WeChat has sent nicknames with control characters that JSON wants escaped. NaN and Infinity are read
+# as floats, which no field of a kind takes and no unknown field may hold.
+_json = json.JSONDecoder(object_pairs_hook=_without_duplicates, strict=False)
 
 
 def _parse(text: bytes) -> Any:
