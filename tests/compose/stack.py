@@ -67,6 +67,13 @@ class Stack:
             return answer.status_code == 401
         return False
 
+    def repair(self) -> None:
+        """Start what a test stopped, and the service again: each of its workers serves, as in a new stack."""
+        self.compose("up", "--detach", "--wait")
+        self.compose("restart", "wxlogin")
+        self.compose("up", "--detach", "--wait")
+        wait_until(self.is_up, what="nginx answers")
+
     def containers(self) -> dict[str, dict[str, Any]]:
         """Return what Docker knows of each running container, by service."""
         known = json.loads(run("docker", "inspect", *self.compose("ps", "--quiet").split()))

@@ -62,13 +62,13 @@ def test_a_client_is_counted_by_its_own_address(stack: Stack, mini_program: Mini
 
 
 def test_while_redis_is_stopped_the_answer_is_503_and_the_session_outlives_it(
-    stack: Stack, mini_program: MiniProgram
+    stack_to_break: Stack, mini_program: MiniProgram
 ) -> None:
     mini_program.log_in()
 
-    stack.compose("stop", "redis")
+    stack_to_break.compose("stop", "redis")
     away = mini_program.get("/api/")
-    stack.compose("start", "redis")
+    stack_to_break.compose("start", "redis")
 
     assert (away.status, away.error["retryable"]) == (503, True)
     assert int(away.headers["Retry-After"]) >= 1
