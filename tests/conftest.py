@@ -38,6 +38,10 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("wxlogin")
 
+# A shell's background job ignores Ctrl-C, and so would all that the tests start, and stop with it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 APPID = "wx4f4bc4dec97d474b"
 SECRET_KEY = "a-secret-key-of-tests-0123456789abcdef"
 LIMITS = [
