@@ -291,24 +291,32 @@ def test_a_server_that_drops_all_packets_is_not_reached(
     assert seconds() < LONGEST_SECONDS
 
 
+class SilentNameServer(threading.Event):
+    """A DNS that says nothing until this is set; ``asked`` is how many lookups have begun."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+        self._look_up: Callable[..., Any] = socket.getaddrinfo
+
+    def hang(self, *args: Any, **kwargs: Any) -> Any:
+        self.asked += 1
+        self.wait(20)
+        return self._look_up(*args, **kwargs)
+
+
 @pytest.fixture
-def answer_lookups(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """A DNS that says nothing until this is set. Patched, because no machine has such a resolver at hand."""
-    answered = threading.Event()
-    look_up: Callable[..., Any] = socket.getaddrinfo
-
-    def hang(*args: Any, **kwargs: Any) -> Any:
-        answered.wait(20)
-        return look_up(*args, **kwargs)
-
-    monkeypatch.setattr(socket, "getaddrinfo", hang)
-    yield answered
-    answered.set()
+def answer_lookups(monkeypatch: pytest.MonkeyPatch) -> Iterator[SilentNameServer]:
+    """Patched, because no machine has such a resolver at hand."""
+    silent = SilentNameServer()
+    monkeypatch.setattr(socket, "getaddrinfo", silent.hang)
+    yield silent
+    silent.set()
 
 
 @pytest.mark.parametrize("timeouts", BOUNDS.values(), ids=BOUNDS)
 def test_a_lookup_that_hangs_is_not_reached(
-    timeouts: Timeouts, client_of: ClientOf, answer_lookups: threading.Event
+    timeouts: Timeouts, client_of: ClientOf, answer_lookups: SilentNameServer
 ) -> None:
     with stopwatch() as seconds, pytest.raises(NotReached):
         client_of("http://localhost", timeouts=timeouts).code2session(CODE)
@@ -316,7 +324,7 @@ def test_a_lookup_that_hangs_is_not_reached(
     assert seconds() < LONGEST_SECONDS
 
 
-def test_a_connection_that_comes_too_late_is_closed(client_of: ClientOf, answer_lookups: threading.Event) -> None:
+def test_a_connection_that_comes_too_late_is_closed(client_of: ClientOf, answer_lookups: SilentNameServer) -> None:
     with upstream(stalls) as seen:
         with pytest.raises(NotReached):
             client_of(seen.url, timeouts=HASTY).code2session(CODE)
@@ -328,7 +336,7 @@ def test_a_connection_that_comes_too_late_is_closed(client_of: ClientOf, answer_
     assert seen.received == b""
 
 
-def test_a_late_refusal_is_not_news(client_of: ClientOf, answer_lookups: threading.Event) -> None:
+def test_a_late_refusal_is_not_news(client_of: ClientOf, answer_lookups: SilentNameServer) -> None:
     with upstream(plays(answer(success()))) as seen, ThreadPoolExecutor(HELPER_THREADS) as threads:
         hasty = client_of(f"http://127.0.0.1:{free_port()}", timeouts=HASTY)
         given_up = [threads.submit(hasty.code2session, CODE) for _ in range(HELPER_THREADS)]
@@ -341,12 +349,20 @@ def test_a_late_refusal_is_not_news(client_of: ClientOf, answer_lookups: threadi
     assert "Traceback" not in log.getvalue()
 
 
-def test_calls_given_up_in_the_queue_never_connect(client_of: ClientOf, answer_lookups: threading.Event) -> None:
-    with upstream(plays(answer(success()))) as seen, ThreadPoolExecutor(2 * HELPER_THREADS) as threads:
-        # A client each: the breaker of one would turn away whoever comes late.
-        hasty = [client_of(seen.url, timeouts=HASTY) for _ in range(2 * HELPER_THREADS)]
+def give_up(client_of: ClientOf, url: str, *, times: int) -> None:
+    """Have so many calls wait for a lookup at once, in vain."""
+    # A client each: the breaker of one would turn away whoever comes late.
+    hasty = [client_of(url, timeouts=HASTY) for _ in range(times)]
+    with ThreadPoolExecutor(times) as threads:
         given_up = [threads.submit(each.code2session, CODE) for each in hasty]
         assert all(isinstance(call.exception(), NotReached) for call in given_up)
+
+
+def test_calls_given_up_in_the_queue_never_connect(client_of: ClientOf, answer_lookups: SilentNameServer) -> None:
+    with upstream(plays(answer(success()))) as seen:
+        while answer_lookups.asked < HELPER_THREADS:  # a busy machine may give up before a thread begins
+            give_up(client_of, seen.url, times=HELPER_THREADS)
+        give_up(client_of, seen.url, times=HELPER_THREADS)
 
         answer_lookups.set()
         client_of(seen.url).code2session(CODE)
