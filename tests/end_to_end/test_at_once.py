@@ -29,6 +29,7 @@ from tests.servers import (
 from wxlogin.redis_guard import StoreUnavailable
 from wxlogin.services import Services
 from wxlogin.sessions.record import SessionRecord, User
+from wxlogin.sessions.session_id import LENGTH
 from wxlogin.settings import Settings
 
 THREADS = 4
@@ -163,6 +164,7 @@ def test_who_is_refused_gets_the_error_of_the_service(client: Client) -> None:
 
 
 def test_every_check_is_counted_once(client: Client, service: Service, seconds: str) -> None:
+    wait_until(lambda: is_looked_up_without_a_thread(client), what="there is a connection for that")
     wait_until(lambda: is_answered_without_a_thread(client, service), what="it is")
     granted, asked = 'auth_decisions_total{decision="granted"}', 'redis_calls_total{outcome="ok"}'
     before = {line: value_of(client, line) for line in (granted, asked)}
@@ -172,7 +174,12 @@ def test_every_check_is_counted_once(client: Client, service: Service, seconds: 
 
     assert value_of(client, granted) == before[granted] + 50
     assert value_of(client, asked) == before[asked] + (50 if seconds == "0" else 0)
-    assert value_of(client, "lookups_open") == 1
+
+
+def is_looked_up_without_a_thread(client: Client) -> bool:
+    """Ask about a session that no memory has, and say whether the worker is connected to look such ones up."""
+    assert client.check(sessionid="A" * LENGTH).status_code == 401
+    return value_of(client, "lookups_open") == 1
 
 
 def value_of(client: Client, line: str) -> float:
