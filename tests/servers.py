@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -27,6 +28,8 @@ from wxlogin.sandbox.state import DEFAULT_APPS, SandboxState
 
 PROJECT = Path(__file__).parent.parent
 PATIENCE_SECONDS = 20
+# Below those that Linux gives to connections, and above those that browsers refuse.
+PORTS = range(11_000, 32_000)
 
 
 def program(name: str, *, package: str) -> str:
@@ -41,9 +44,14 @@ def program(name: str, *, package: str) -> str:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """Return a port that nobody listens on, and that no connection gets before a server does.
+
+    Those that the kernel gives to whoever asks for none in particular, it gives to connections too.
+    """
+    while True:
+        port = secrets.choice(PORTS)  # not by the seed that all processes of a run share
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def wait_until(condition: Callable[[], bool], *, what: str) -> None:
@@ -106,8 +114,8 @@ class RedisServer:
 def redis_server(folder: Path, *, options: tuple[str, ...] = ()) -> Iterator[RedisServer]:
     """Run a redis-server for as long as the context lasts."""
     server = RedisServer(folder, options=options)
-    server.start()
     try:
+        server.start()
         yield server
     finally:
         server.stop()
