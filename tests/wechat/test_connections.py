@@ -292,15 +292,15 @@ def test_a_server_that_drops_all_packets_is_not_reached(
 
 
 class SilentNameServer(threading.Event):
-    """A DNS that says nothing until this is set; ``asked`` is how many lookups have begun."""
+    """A DNS that says nothing until this is set; ``held`` are the threads that have asked it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked = 0
+        self.held: set[int] = set()
         self._look_up: Callable[..., Any] = socket.getaddrinfo
 
     def hang(self, *args: Any, **kwargs: Any) -> Any:
-        self.asked += 1
+        self.held.add(threading.get_ident())
         self.wait(20)
         return self._look_up(*args, **kwargs)
 
@@ -360,8 +360,13 @@ def give_up(client_of: ClientOf, url: str, *, times: int) -> None:
 
 def test_calls_given_up_in_the_queue_never_connect(client_of: ClientOf, answer_lookups: SilentNameServer) -> None:
     with upstream(plays(answer(success()))) as seen:
-        while answer_lookups.asked < HELPER_THREADS:  # a busy machine may give up before a thread begins
+
+        def are_all_threads_held() -> bool:
+            """Say so after some more calls: on a busy machine, a call is given up before a thread begins."""
             give_up(client_of, seen.url, times=HELPER_THREADS)
+            return len(answer_lookups.held) == HELPER_THREADS
+
+        wait_until(are_all_threads_held, what="each helper thread waits for a lookup")
         give_up(client_of, seen.url, times=HELPER_THREADS)
 
         answer_lookups.set()
