@@ -191,6 +191,8 @@ def refuses(url: str) -> bool:
         socket.create_connection((str(urlsplit(url).hostname), urlsplit(url).port or 80), timeout=20).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:  # while it connected, the listener was closed: who comes next is refused
+        return False
     return False
 
 
