@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ Look = Callable[[], Part]
 
 SCOPES = ("function", "class", "module", "package", "session")
 THREAD_ENDS_WITHIN_SECONDS = 20
+_LOOKS_FOR_A_COMMAND = 5_000  # a process of a busy machine waits for its turn to begin
 
 # The service's pools, and what runs the tests: they live as long as the process.
 _LASTING_THREADS = ("redis-connect", "wechat-connect", "execnet")
@@ -94,10 +96,23 @@ class _ChildProcesses:
 
 
 def _command_of(number: str) -> str:
+    """Return what a process runs; Linux tells it a moment after `subprocess.Popen` has returned."""
+    process = Path(f"/proc/{number}")
     try:
-        return Path(f"/proc/{number}/cmdline").read_text().replace("\0", " ").strip() or "(ended)"
+        for _ in range(_LOOKS_FOR_A_COMMAND):
+            if command := (process / "cmdline").read_text().replace("\0", " ").strip():
+                return command
+            if _has_ended(process):
+                return "(ended)"
+            time.sleep(0.001)
     except OSError:
         return "(ended)"
+    return "(nameless)"
+
+
+def _has_ended(process: Path) -> bool:
+    state = (process / "stat").read_text().rpartition(") ")[2][:1]
+    return state in "ZX"
 
 
 def _process() -> Part:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests import left_behind
 from tests.servers import PROJECT, clean_environment
 
 BY_A_TEST = {
@@ -125,3 +127,21 @@ def test_a_module_that_leaves_something_is_told_what(said: str, what: str) -> No
 
 def test_where_all_is_put_back_nothing_fails(tmp_path: Path) -> None:
     assert "= 5 passed in" in run(tmp_path, ALL_IS_PUT_BACK, seconds=20)
+
+
+def test_a_process_that_has_just_begun_is_told_by_what_it_runs() -> None:
+    """Linux tells the command of many of them only a moment later."""
+    for _ in range(100):
+        with subprocess.Popen(["sleep", "60"]) as child:
+            told = left_behind._command_of(str(child.pid))
+            child.kill()
+
+        assert told == "sleep 60"
+
+
+def test_a_process_that_has_ended_is_told_without_a_command() -> None:
+    with subprocess.Popen(["true"]) as child:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+
+        assert left_behind._command_of(str(child.pid)) == "(ended)"
+    assert left_behind._command_of(str(child.pid)) == "(ended)"
