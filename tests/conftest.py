@@ -167,6 +167,14 @@ def environment(*, redis_url: str, wechat_api_url: str) -> dict[str, str]:
     }
 
 
+# For many logins at once, on a machine that may be busy: all find a thread, and wait for WeChat until it answers.
+FOR_A_CROWD = {
+    "WXLOGIN_THREADS": "128",
+    "WXLOGIN_WECHAT_READ_TIMEOUT_SECONDS": str(PATIENCE_SECONDS),
+    "WXLOGIN_WECHAT_TOTAL_TIMEOUT_SECONDS": str(PATIENCE_SECONDS),
+}
+
+
 @pytest.fixture
 def settings(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
     monkeypatch.chdir(tmp_path)

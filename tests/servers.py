@@ -28,6 +28,7 @@ from wxlogin.sandbox.state import DEFAULT_APPS, SandboxState
 
 PROJECT = Path(__file__).parent.parent
 PATIENCE_SECONDS = 20
+PATIENT = ("--config", "tests/end_to_end/patient_gunicorn.py")
 # Below those that Linux gives to connections, and above those that browsers refuse.
 PORTS = range(11_000, 32_000)
 

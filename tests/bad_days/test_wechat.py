@@ -17,10 +17,10 @@ import pytest
 import requests
 
 from tests.bad_days.bench import EXCHANGE, HASTY, Bench, Told, asking, bench, told
-from tests.conftest import environment
+from tests.conftest import FOR_A_CROWD, environment
 from tests.drivers import Answer, MiniProgram, Sandbox, over_http
 from tests.fault_proxy import fault_proxy
-from tests.servers import RedisServer, Service, gunicorn, keys_in, wait_until
+from tests.servers import PATIENT, RedisServer, Service, gunicorn, keys_in, wait_until
 from tests.wechat.drivers import (
     NOT_REACHED,
     TLS_FAILURES,
@@ -341,7 +341,11 @@ def test_f_36_fifty_submits_of_one_code_to_two_workers_of_whom_one_never_hears_o
     code = sandbox.issue_code()
     with (
         fault_proxy(the_redis_server.port) as proxy,
-        gunicorn(tmp_path, environment(redis_url=proxy.url, wechat_api_url=sandbox.url)) as service,
+        gunicorn(
+            tmp_path,
+            environment(redis_url=proxy.url, wechat_api_url=sandbox.url) | FOR_A_CROWD,
+            options=PATIENT,
+        ) as service,
         ThreadPoolExecutor(50) as threads,
     ):
         send = over_http(service.url)

@@ -18,6 +18,7 @@ from tests.drivers import MiniProgram, Sandbox, over_http
 from tests.fault_proxy import FaultProxy, fault_proxy
 from tests.servers import (
     PATIENCE_SECONDS,
+    PATIENT,
     RedisServer,
     Service,
     free_port,
@@ -33,7 +34,6 @@ from wxlogin.sessions.session_id import LENGTH
 from wxlogin.settings import Settings
 
 THREADS = 4
-PATIENT = ("--config", "tests/end_to_end/patient_gunicorn.py")
 
 
 @pytest.fixture(params=["0", "60"], ids=["redis", "memory"])

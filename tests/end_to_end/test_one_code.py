@@ -15,18 +15,27 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.conftest import environment
+from tests.conftest import FOR_A_CROWD, environment
 from tests.drivers import Answer, MiniProgram, Sandbox, Send, over_http
-from tests.servers import RedisServer, Service, clean_environment, free_port, gunicorn, is_up, keys_in, wait_until
+from tests.servers import (
+    PATIENT,
+    RedisServer,
+    Service,
+    clean_environment,
+    free_port,
+    gunicorn,
+    is_up,
+    keys_in,
+    wait_until,
+)
 
 
 @pytest.fixture(scope="module")
 def service(
     store: RedisServer, the_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    """A service with a thread for everybody: of those beyond the half, none waits for long."""
-    settings = environment(redis_url=store.url, wechat_api_url=the_sandbox.url) | {"WXLOGIN_THREADS": "64"}
-    with gunicorn(tmp_path_factory.mktemp("service"), settings) as running:
+    settings = environment(redis_url=store.url, wechat_api_url=the_sandbox.url) | FOR_A_CROWD
+    with gunicorn(tmp_path_factory.mktemp("service"), settings, options=PATIENT) as running:
         yield running
 
 
@@ -65,7 +74,7 @@ def test_no_race_of_two_posts_makes_two_calls(send: Send, sandbox: Sandbox) -> N
 
     told = [_told(_post_at_once(send, code, 2)) for code in codes]
 
-    assert [len(each) for each in told] == [1] * 50
+    assert [each for each in told if len(each) != 1] == []
     assert _exchanges(sandbox) == 50
 
 
