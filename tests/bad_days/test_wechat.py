@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from tests.bad_days.bench import EXCHANGE, HASTY, Bench, Told, asking, bench, told
-from tests.conftest import FOR_A_CROWD, environment
+from tests.conftest import environment
 from tests.drivers import Answer, MiniProgram, Sandbox, over_http
 from tests.fault_proxy import fault_proxy
 from tests.servers import PATIENT, RedisServer, Service, gunicorn, keys_in, wait_until
@@ -343,7 +343,7 @@ def test_f_36_fifty_submits_of_one_code_to_two_workers_of_whom_one_never_hears_o
         fault_proxy(the_redis_server.port) as proxy,
         gunicorn(
             tmp_path,
-            environment(redis_url=proxy.url, wechat_api_url=sandbox.url) | FOR_A_CROWD,
+            environment(redis_url=proxy.url, wechat_api_url=sandbox.url) | {"WXLOGIN_THREADS": "128"},
             options=PATIENT,
         ) as service,
         ThreadPoolExecutor(50) as threads,
