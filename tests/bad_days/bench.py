@@ -25,7 +25,7 @@ from wxlogin.wechat.client import WeChatClient
 EXCHANGE = "/sns/jscode2session"
 
 # Calls to the stand-in are to end soon where it never answers, and on a slow machine not before it does elsewhere.
-HASTY = Timeouts(connect=0.3, read=0.3, total=0.6)
+HASTY = Timeouts(connect=1, read=0.3, total=1.3)  # a busy machine takes a while for a TLS handshake
 PATIENT = Timeouts(connect=5, read=5, total=10)
 
 Told = tuple[int, str]
