@@ -343,6 +343,7 @@ def test_f_36_fifty_submits_of_one_code_to_two_workers_of_whom_one_never_hears_o
         fault_proxy(the_redis_server.port) as proxy,
         gunicorn(
             tmp_path,
+            # A thread for everybody: of those beyond the half, none waits for long.
             environment(redis_url=proxy.url, wechat_api_url=sandbox.url) | {"WXLOGIN_THREADS": "128"},
             options=PATIENT,
         ) as service,

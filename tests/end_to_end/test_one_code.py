@@ -154,7 +154,7 @@ def sandbox_process() -> Iterator[tuple[Sandbox, subprocess.Popen[bytes]]]:
 def test_a_frozen_wechat_stops_logins_only_and_all_recovers_by_itself(store: RedisServer, tmp_path: Path) -> None:
     with sandbox_process() as (sandbox, process):
         settings = environment(redis_url=store.url, wechat_api_url=sandbox.url)
-        settings["WXLOGIN_WECHAT_TOTAL_TIMEOUT_SECONDS"] = "4"
+        settings["WXLOGIN_WECHAT_TOTAL_TIMEOUT_SECONDS"] = "4"  # for so long each login waits for the frozen one
         with gunicorn(tmp_path, settings, workers=1) as service:
             user = MiniProgram(over_http(service.url), sandbox)
             user.log_in()
