@@ -6,7 +6,9 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
+import msgspec
 import pytest
 from fakeredis import FakeRedis
 from redis import Redis
@@ -46,6 +48,13 @@ PASSING: list[WeChatError] = [
     UnusableAnswer("HTTP status 500"),
 ]
 
+FAILURES: dict[str, type[WeChatError]] = {
+    "NotReached": NotReached,
+    "TurnedAway": TurnedAway,
+    "NoAnswer": NoAnswer,
+    "UnusableAnswer": UnusableAnswer,
+}
+
 
 def exchanges_on(
     redis: Redis, *, replay_seconds: int = 10, lease_seconds: float = 6, secret_key: str = SECRET_KEY
@@ -66,6 +75,13 @@ def begin(exchanges: Exchanges, code: str = CODE) -> Exchange:
 def succeed(redis: Redis, exchange: Exchange) -> None:
     """Do what a login does: the script runs along with the one that makes the session."""
     redis.eval(*exchange.settlement(SESSION_ID))
+
+
+def in_redis(redis: Redis) -> object:
+    """Return the outcome that another process would read."""
+    key, seal = key_of(CODE, appid=APPID), Seal([SECRET_KEY])
+    value: Any = redis.get(key)
+    return msgspec.msgpack.decode(seal.open(value[1:], place=f"{key} {CODE}".encode(), label=b"outcome"))
 
 
 def fail(exchange: Exchange, error: Exception) -> None:
@@ -158,6 +174,37 @@ def test_who_waits_gets_every_failure(one_redis: Redis, error: WeChatError) -> N
     told = joined()
     assert type(told) is type(error)
     assert getattr(told, "errcode", None) == getattr(error, "errcode", None)
+
+
+@pytest.mark.parametrize(("name", "kind"), FAILURES.items())
+def test_a_failure_has_one_name_in_redis_for_all_versions(
+    one_redis: Redis, name: str, kind: type[WeChatError]
+) -> None:
+    exchanges = exchanges_on(one_redis)
+
+    fail(begin(exchanges), kind("told"))
+
+    assert in_redis(one_redis) == ["", 0, None, name]
+
+
+@pytest.mark.parametrize(("name", "kind"), [*FAILURES.items(), ("WhatALaterVersionMayAdd", NoAnswer)])
+def test_a_failure_that_another_version_wrote_is_understood(
+    one_redis: Redis, name: str, kind: type[WeChatError]
+) -> None:
+    exchanges = exchanges_on(one_redis)
+    first = begin(exchanges)
+    second = begin(exchanges)
+    fail(first, NoAnswer("told"))
+    key, sealed = key_of(CODE, appid=APPID), Seal([SECRET_KEY])
+    place = f"{key} {CODE}".encode()
+    value = sealed.seal(msgspec.msgpack.encode(["", 0, None, name]), place=place, label=b"outcome")
+
+    one_redis.set(key, b"f" + value)
+    second.wait(20)
+
+    with pytest.raises(WeChatError) as raised:
+        second.session_id()
+    assert type(raised.value) is kind
 
 
 @pytest.mark.parametrize("error", PASSING, ids=lambda error: type(error).__name__)

@@ -33,6 +33,7 @@ from wxlogin.wechat.errors import (
     TurnedAway,
     UnusableAnswer,
     UserBlocked,
+    WeChatError,
     refused,
 )
 
@@ -48,7 +49,15 @@ _MOST_POLL_SECONDS = 0.1
 
 # Whoever sends the code again gets these too: they are the code's, and asking again would change nothing.
 _FINAL = (InvalidCode, CodeUsed, UserBlocked)
-_FAILURES = {kind.__name__: kind for kind in (NotReached, TurnedAway, NoAnswer, UnusableAnswer)}
+# As they stand in Redis, where processes of another version read them: an unknown one is a lost answer.
+_LOST = "NoAnswer"
+_FAILURES: dict[str, type[WeChatError]] = {
+    "NotReached": NotReached,
+    "TurnedAway": TurnedAway,
+    _LOST: NoAnswer,
+    "UnusableAnswer": UnusableAnswer,
+}
+_FAILURE_NAMES = {kind: name for name, kind in _FAILURES.items()}
 
 # ARGV: our claim, how many milliseconds it lasts, when it was sent. Returns what stands there afterwards, which is
 # our claim or what the code has come to, and Redis's time. What is fleeting is for those who waited for it only. A
@@ -84,15 +93,15 @@ class _Outcome(msgspec.Struct, array_like=True, frozen=True):
         if self.errcode:
             raise refused(self.errcode, self.rid)
         if self.failure:
-            raise _FAILURES[self.failure]("told by the request that asked WeChat")
+            raise _FAILURES.get(self.failure, NoAnswer)("told by the request that asked WeChat")
         return self.session_id
 
 
 def _outcome_of(error: BaseException) -> _Outcome:
     if isinstance(error, Refused):
         return _Outcome(errcode=error.errcode, rid=error.rid)
-    kind = next((kind.__name__ for kind in type(error).__mro__ if kind.__name__ in _FAILURES), "")
-    return _Outcome(failure=kind or NoAnswer.__name__)
+    names = (_FAILURE_NAMES[kind] for kind in type(error).__mro__ if kind in _FAILURE_NAMES)
+    return _Outcome(failure=next(names, _LOST))
 
 
 _encode = msgspec.msgpack.Encoder().encode

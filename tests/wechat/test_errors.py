@@ -62,6 +62,24 @@ KINDS: dict[int, type[Refused]] = {
 }
 
 
+# What docs/metrics.md and other people's dashboards say.
+OUTCOMES: dict[type[WeChatError], str] = {
+    NotReached: "not_reached",
+    TurnedAway: "turned_away",
+    NoAnswer: "no_answer",
+    UnusableAnswer: "unusable_answer",
+    Refused: "refused",
+    Busy: "busy",
+    InvalidCode: "invalid_code",
+    CodeUsed: "code_used",
+    UserBlocked: "user_blocked",
+    InvalidSessionKey: "invalid_session_key",
+    RateLimited: "rate_limited",
+    CredentialsRejected: "credentials_rejected",
+    BadAccessToken: "bad_access_token",
+}
+
+
 @pytest.mark.parametrize("errcode", KINDS)
 def test_a_known_errcode_has_its_class(errcode: int) -> None:
     error = refusal_of(errcode, "")
@@ -160,3 +178,14 @@ def test_who_knows_no_better_handles_it_as_its_kin(kind: type[Exception], kin: t
 @pytest.mark.parametrize("kind", sorted(set(KINDS.values()), key=str))
 def test_every_refusal_is_a_refusal(kind: type[Exception]) -> None:
     assert issubclass(kind, Refused)
+
+
+def test_each_kind_of_failure_has_its_own_word_in_metrics() -> None:
+    kinds: list[type[WeChatError]] = [WeChatError]
+    found: dict[type[WeChatError], str] = {}
+    while kinds:
+        below = kinds.pop().__subclasses__()
+        kinds += below
+        found |= {kind: kind.outcome for kind in below}
+
+    assert found == OUTCOMES

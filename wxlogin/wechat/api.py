@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -29,9 +28,6 @@ _HASTE_SECONDS = 0.1
 _TICK_SECONDS = 0.01
 _FAILURES = (NotReached, NoAnswer, UnusableAnswer, Busy)
 """What says that WeChat, or the way to it, is out of order. The user's mistakes, and ours, are not among it."""
-
-
-_WORD = re.compile(r"(?<!^)(?=[A-Z])")
 
 
 def _ignore(*_: object) -> None:
@@ -148,7 +144,7 @@ class WeChatApi:
         seconds, started_at = time_left(), time.perf_counter()
         body = self._transport.send(call)
         outcome = body if isinstance(body, WeChatError) else _answer_in(body)
-        self._on_call(call.path, _name_of(outcome), time.perf_counter() - started_at)
+        self._on_call(call.path, _label_of(outcome), time.perf_counter() - started_at)
         is_failure = isinstance(outcome, _FAILURES)
         if not (is_failure and self._was_cut_short(seconds)):
             self._budget.note(is_failure=is_failure)
@@ -166,9 +162,9 @@ class WeChatApi:
         return Breaker(path, clock=self._clock, on_change=self._on_breaker)
 
 
-def _name_of(outcome: Outcome) -> str:
-    """Return the name of what was wrong, as ``unusable_answer``; as many as `WeChatError` has kinds."""
-    return _WORD.sub("_", type(outcome).__name__).lower() if isinstance(outcome, WeChatError) else "ok"
+def _label_of(outcome: Outcome) -> str:
+    """Return what metrics call an outcome: ``ok``, or one of as many words as `WeChatError` has kinds."""
+    return outcome.outcome if isinstance(outcome, WeChatError) else "ok"
 
 
 def _answer_in(body: bytes) -> Outcome:

@@ -6,32 +6,45 @@ https://developers.weixin.qq.com/miniprogram/dev/server/API/user-login/api_code2
 from __future__ import annotations
 
 import re
+from typing import ClassVar
 
 _RID = re.compile(r"rid: ([0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8})")
 
 
 class WeChatError(Exception):
-    """Raised if WeChat did not give us what we asked for."""
+    """Raised if WeChat did not give us what we asked for; metrics call a class by its ``outcome``."""
+
+    outcome: ClassVar[str]
 
 
 class NotReached(WeChatError):
     """Raised if no connection came about: WeChat knows nothing of the request."""
 
+    outcome = "not_reached"
+
 
 class TurnedAway(NotReached):
     """Raised if nothing was sent, because WeChat failed too often lately, or too many wait for it already."""
+
+    outcome = "turned_away"
 
 
 class NoAnswer(WeChatError):
     """Raised if WeChat may have done the work, but its answer did not arrive whole and in time."""
 
+    outcome = "no_answer"
+
 
 class UnusableAnswer(WeChatError):
     """Raised if WeChat answered with something that its documentation does not know."""
 
+    outcome = "unusable_answer"
+
 
 class Refused(WeChatError):
     """Raised if WeChat said no: ``errcode`` says why, ``rid`` names the request when asking WeChat's support."""
+
+    outcome = "refused"
 
     def __init__(self, errcode: int, rid: str | None = None) -> None:
         super().__init__(f"errcode {errcode}, rid {rid or 'unknown'}")
@@ -42,25 +55,37 @@ class Refused(WeChatError):
 class Busy(Refused):
     """Raised if WeChat is busy (-1)."""
 
+    outcome = "busy"
+
 
 class InvalidCode(Refused):
     """Raised if a code is unknown, expired or of another mini-program; a phone code also if it was used before."""
+
+    outcome = "invalid_code"
 
 
 class CodeUsed(Refused):
     """Raised if a code was exchanged before."""
 
+    outcome = "code_used"
+
 
 class UserBlocked(Refused):
     """Raised if WeChat holds the user for a risk and stops the login."""
+
+    outcome = "user_blocked"
 
 
 class InvalidSessionKey(Refused):
     """Raised if a session_key is not the user's, or no more."""
 
+    outcome = "invalid_session_key"
+
 
 class RateLimited(Refused):
     """Raised if WeChat has had enough requests about this user (for a minute) or from this app (for longer)."""
+
+    outcome = "rate_limited"
 
     @property
     def retry_after_seconds(self) -> int:
@@ -71,12 +96,16 @@ class RateLimited(Refused):
 class CredentialsRejected(Refused):
     """Raised if the operator has something to repair: AppID, AppSecret, IP whitelist, permissions, an account."""
 
+    outcome = "credentials_rejected"
+
 
 class BadAccessToken(CredentialsRejected):
     """Raised if an access_token is wrong, replaced or expired: another may do.
 
     Where it was asked for an access_token, WeChat means the AppSecret by it (40001).
     """
+
+    outcome = "bad_access_token"
 
 
 _REFUSALS: dict[int, type[Refused]] = {
