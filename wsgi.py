@@ -1,5 +1,5 @@
 """``gunicorn wsgi:app``: the service, as the environment describes it."""
 
-from wxlogin.app import from_environment
+from wxlogin.web.app import from_environment
 
 app = from_environment()

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES128
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
-from wxlogin.wechat.user_data import Owner, StaleSessionKey, read_user_data
+from wxlogin.wechat.api.user_data import Owner, StaleSessionKey, read_user_data
 
 ROUNDS = 3000
 KEY, IV = b64encode(os.urandom(16)).decode(), b64encode(os.urandom(16)).decode()

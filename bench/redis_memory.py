@@ -22,17 +22,17 @@ from flask import Flask, Request, Response
 from flask_session.redis.redis import RedisSessionInterface
 from redis import Redis, RedisError
 
-from wxlogin.redis_guard import RedisGuard
-from wxlogin.seal import Seal
 from wxlogin.sessions.record import SessionRecord, User
 from wxlogin.sessions.store import Lifetimes, SessionStore
+from wxlogin.storage.encryption import RecordCipher
+from wxlogin.storage.gateway import RedisGateway
 
 USERS = 100_000
 HALF = USERS // 2
 LISTPACK_VALUES = (64, 512)  # as Redis comes, and as docs/operations.md advises
 APPID = "wx4f4bc4dec97d474b"
 PIPELINED = 500
-PATIENCE_SECONDS = 20
+TIMEOUT_SECONDS = 20
 
 # WeChat's user agents, about 170 and 320 characters; what differs between phones and releases is filled in.
 IPHONE = (
@@ -83,10 +83,10 @@ def measure(name: str, listpack_value: int) -> str:
 def log_in_here(redis: Redis, users: range) -> None:
     """Store logins as the service does; users of the second half have a unionid."""
     store = SessionStore(
-        RedisGuard(lambda: redis),
-        Seal(["a secret key of no importance"]),
-        lifetimes=Lifetimes(idle=7 * 86400, longest=30 * 86400),
-        most_per_user=20,
+        RedisGateway(lambda: redis),
+        RecordCipher(["a secret key of no importance"]),
+        lifetimes=Lifetimes(idle=7 * 86400, absolute=30 * 86400),
+        max_per_user=20,
     )
     for number in users:
         now = store.now()
@@ -136,7 +136,7 @@ def redis_server(listpack_value: int) -> Iterator[Redis]:
 
 def wait_for(redis: Redis) -> None:
     """Return when the server answers; raises redis-py's error if it never does."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while True:
         try:
             redis.ping()

@@ -26,9 +26,9 @@ import msgspec
 import requests
 from redis import Redis, RedisError
 
-from wxlogin.seal import Seal
 from wxlogin.sessions.record import SessionRecord, User
 from wxlogin.sessions.store import Lifetimes, SessionStore
+from wxlogin.storage.encryption import RecordCipher
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parent
@@ -37,7 +37,7 @@ APPID, APP_SECRET = "wx4f4bc4dec97d474b", "sandbox-secret"
 SECRET_KEY = "a-secret-key-of-measurements-0123456789"  # noqa: S105  # of nobody
 DAYS_7, DAYS_30 = 7 * 86400, 30 * 86400
 PIPELINED = 1_000
-PATIENCE_SECONDS = 30
+TIMEOUT_SECONDS = 30
 
 Fill = Callable[[Redis, range], list[str]]
 """Makes sessions of users, and returns a `Cookie` for each."""
@@ -145,11 +145,11 @@ def running(command: Sequence[str], *, core: str, **how: Any) -> Iterator[subpro
         yield process
     finally:
         process.terminate()
-        process.wait(PATIENCE_SECONDS)
+        process.wait(TIMEOUT_SECONDS)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError
@@ -207,7 +207,7 @@ class _Pipelined:
 
 def store_on(redis: Any) -> SessionStore:
     return SessionStore(
-        redis, Seal([SECRET_KEY]), lifetimes=Lifetimes(idle=DAYS_7, longest=DAYS_30), most_per_user=0
+        redis, RecordCipher([SECRET_KEY]), lifetimes=Lifetimes(idle=DAYS_7, absolute=DAYS_30), max_per_user=0
     )
 
 

@@ -50,9 +50,9 @@ from bench.servers import (
     wait_until,
     wechat,
 )
-from wxlogin.redis_guard import RedisGuard
 from wxlogin.sessions.record import User
 from wxlogin.sessions.session_id import hash_of
+from wxlogin.storage.gateway import RedisGateway
 
 ROUNDS = 5
 SECONDS = 3
@@ -349,7 +349,7 @@ def growth(rounds: int) -> str:
 
 
 def cost_of_logins(redis: Redis, offset: int, *, count: int = 2_000) -> float:
-    store = store_on(RedisGuard(lambda: redis))
+    store = store_on(RedisGateway(lambda: redis))
     records = [record_of(MANY * 2 + offset + number, store.now()) for number in range(count)]
     began = time.perf_counter()
     for record in records:
@@ -358,7 +358,7 @@ def cost_of_logins(redis: Redis, offset: int, *, count: int = 2_000) -> float:
 
 
 def cost_of_ending(redis: Redis, count: int, *, times: int = 50) -> float:
-    store, spent = store_on(RedisGuard(lambda: redis)), []
+    store, spent = store_on(RedisGateway(lambda: redis)), []
     for number in range(times):
         record = record_of(MANY * 3 + number, store.now())
         for _ in range(count):

@@ -35,7 +35,7 @@ PHASES = ("before", "frozen", "after")
 PHASE_SECONDS = 60
 LOGINS_PER_SECOND = 50
 CHECKS_PER_SECOND = 50
-MOST_WAITING = 400
+MAX_WAITING = 400
 PROJECT = Path(__file__).parent.parent
 
 Login = tuple[float, float, int, str]
@@ -132,7 +132,7 @@ def drive(service: int, codes: list[str], frozen: subprocess.Popen[bytes], start
         2 * PHASE_SECONDS * LOGINS_PER_SECOND: signal.SIGCONT,
     }
     logins: list[Future[Login]] = []
-    with ThreadPoolExecutor(MOST_WAITING) as threads:
+    with ThreadPoolExecutor(MAX_WAITING) as threads:
         for number, code in enumerate(codes):
             time.sleep(max(0.0, started_at + number / LOGINS_PER_SECOND - time.time()))
             if number in changes:

@@ -18,11 +18,13 @@ from redis.cluster import RedisCluster
 
 from tests.drivers import MiniProgram, Sandbox, Send, in_process
 from tests.redis_topologies import cluster, sentinel
-from tests.servers import PATIENCE_SECONDS, RedisServer, connected, redis_server, sandbox_server
-from wxlogin.app import create_app
-from wxlogin.redis_clients import Client, ConnectionOptions, connect, parse_url
+from tests.servers import TIMEOUT_SECONDS, RedisServer, connected, redis_server, sandbox_server
+from wxlogin.config.settings import Settings, load
 from wxlogin.services import Services
-from wxlogin.settings import Settings, load
+from wxlogin.storage.client import Client, connect
+from wxlogin.storage.connection import ConnectionOptions
+from wxlogin.storage.url import parse_url
+from wxlogin.web.app import create_app
 
 pytest_plugins = ["tests.left_behind", "tests.order"]
 
@@ -164,9 +166,9 @@ def environment(*, redis_url: str, wechat_api_url: str) -> dict[str, str]:
         "WXLOGIN_REDIS_CONNECT_TIMEOUT_SECONDS": "1",
         "WXLOGIN_REDIS_READ_TIMEOUT_SECONDS": "1",
         "WXLOGIN_WECHAT_API_URL": wechat_api_url,
-        "WXLOGIN_WECHAT_CONNECT_TIMEOUT_SECONDS": str(PATIENCE_SECONDS),
-        "WXLOGIN_WECHAT_READ_TIMEOUT_SECONDS": str(PATIENCE_SECONDS),
-        "WXLOGIN_WECHAT_TOTAL_TIMEOUT_SECONDS": str(PATIENCE_SECONDS),
+        "WXLOGIN_WECHAT_CONNECT_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS),
+        "WXLOGIN_WECHAT_READ_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS),
+        "WXLOGIN_WECHAT_TOTAL_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS),
         "WXLOGIN_LOG_LEVEL": "DEBUG",
         "WXLOGIN_NEAR_CACHE_SECONDS": "0",  # tests of what workers remember say so
         **dict.fromkeys(LIMITS, "none"),
@@ -177,7 +179,7 @@ def environment(*, redis_url: str, wechat_api_url: str) -> dict[str, str]:
 def settings(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
     monkeypatch.chdir(tmp_path)
     # Many threads of one process, on a machine that is busy, take their time for what Redis has answered long ago.
-    monkeypatch.setattr("wxlogin.redis_guard._TOO_LATE_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr("wxlogin.storage.gateway._MAX_CALL_SECONDS", TIMEOUT_SECONDS)
     with monkeypatch.context() as changed:
         for name, value in environment(redis_url="memory://", wechat_api_url=sandbox.url).items():
             changed.setenv(name, value)

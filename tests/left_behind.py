@@ -25,7 +25,9 @@ import prometheus_client
 import pytest
 import time_machine
 
-from wxlogin import dead_workers, logs, startup
+from wxlogin.config import snapshot
+from wxlogin.observability import logging as logs
+from wxlogin.observability import metrics_files
 
 Part = dict[Any, Any]
 State = dict[str, Part]
@@ -134,8 +136,8 @@ def _process() -> Part:
 
 def _service() -> Part:
     return {
-        "workers to bury": frozenset(dead_workers._unburied),
-        "what to start with": startup.shared._kept,
+        "workers to merge": frozenset(metrics_files._unmerged),
+        "what to start with": snapshot.shared._kept,
         "request id": logs.request_id.get(),
         "user hash": logs.user_hash.get(),
     }

@@ -20,14 +20,16 @@ import redis
 import requests
 from redis.cluster import RedisCluster
 
-from wxlogin.fuse import Fuse
-from wxlogin.redis_clients import Client, ConnectionOptions, connect, parse_url
-from wxlogin.redis_guard import RedisGuard
+from wxlogin.resilience.circuit_breaker import CircuitBreaker
 from wxlogin.sandbox.app import create_sandbox, make_sandbox_server
 from wxlogin.sandbox.state import DEFAULT_APPS, SandboxState
+from wxlogin.storage.client import Client, connect
+from wxlogin.storage.connection import ConnectionOptions
+from wxlogin.storage.gateway import RedisGateway
+from wxlogin.storage.url import parse_url
 
 PROJECT = Path(__file__).parent.parent
-PATIENCE_SECONDS = 20
+TIMEOUT_SECONDS = 20
 PATIENT = ("--config", "tests/end_to_end/patient_gunicorn.py")
 # Below those that Linux gives to connections, and above those that browsers refuse.
 PORTS = range(11_000, 32_000)
@@ -57,10 +59,10 @@ def free_port() -> int:
 
 def wait_until(condition: Callable[[], bool], *, what: str) -> None:
     """Return as soon as ``condition`` holds; fail if it never does."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not condition():
         if time.monotonic() > deadline:
-            pytest.fail(f"waited {PATIENCE_SECONDS} s in vain: {what}")
+            pytest.fail(f"waited {TIMEOUT_SECONDS} s in vain: {what}")
         time.sleep(0.01)  # between two looks at the condition
 
 
@@ -130,16 +132,16 @@ def connected(url: str, *, timeout_seconds: float) -> redis.Redis:
     return client
 
 
-class _PatientGuard(RedisGuard):
+class _PatientGateway(RedisGateway):
     """Turns no call away: a machine that is busy may answer some of them late."""
 
-    def _note_wait(self, fuse: Fuse) -> None:
-        pass
+    def _breaker(self, server: str) -> CircuitBreaker:
+        return CircuitBreaker(failure_threshold=sys.maxsize)
 
 
-def guarded(client: Client) -> RedisGuard:
-    """Return the guard of a client that is there already, for tests of what Redis does, and not of how soon."""
-    return _PatientGuard(lambda: client)
+def gateway_of(client: Client) -> RedisGateway:
+    """Return the gateway of a client that is there already, for tests of what Redis does, and not of how soon."""
+    return _PatientGateway(lambda: client)
 
 
 def keys_in(client: Client) -> list[bytes]:
@@ -214,8 +216,9 @@ def gunicorn(
     workers: int = 2,
     port: int | None = None,
     options: tuple[str, ...] = (),
+    project: Path = PROJECT,
 ) -> Iterator[Service]:
-    """Run ``gunicorn wsgi:app`` with this environment until the context ends."""
+    """Run ``gunicorn wsgi:app`` with this environment, in the folder ``project``, until the context ends."""
     url = f"http://127.0.0.1:{(port := port or free_port())}"
     command = [
         sys.executable,
@@ -230,7 +233,7 @@ def gunicorn(
     log_path = folder / "gunicorn.log"
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            [*command, *options], cwd=PROJECT, env=clean_environment(environment), stdout=log, stderr=log
+            [*command, *options], cwd=project, env=clean_environment(environment), stdout=log, stderr=log
         )
     service = Service(url, log_path, process)
     try:
@@ -238,7 +241,7 @@ def gunicorn(
         yield service
     finally:
         process.terminate()
-        process.wait(PATIENCE_SECONDS)
+        process.wait(TIMEOUT_SECONDS)
 
 
 def is_up(url: str) -> bool:

@@ -16,16 +16,16 @@ from werkzeug.exceptions import BadRequest
 
 from tests.conftest import APPID, SECRET_KEY
 from tests.servers import PROJECT
-from wxlogin import cli
-from wxlogin import settings as settings_module
-from wxlogin.app import create_app
-from wxlogin.metrics import Metrics
-from wxlogin.routes import errors
+from wxlogin.cli import main as cli
+from wxlogin.config import settings as settings_module
+from wxlogin.config.settings import Settings
+from wxlogin.observability.metrics import Metrics
 from wxlogin.sandbox.app import create_sandbox
 from wxlogin.sandbox.state import SandboxState
 from wxlogin.services import Services
-from wxlogin.settings import Settings
-from wxlogin.wechat import errors as wechat
+from wxlogin.web import errors
+from wxlogin.web.app import create_app
+from wxlogin.wechat.api import errors as wechat
 
 ROW = re.compile(r"^\| `(WXLOGIN_\w+)` \| (.*?) \|", re.MULTILINE)
 
@@ -34,7 +34,10 @@ PAGES = sorted(
     for folder in (".", "docs", "docs/decisions", "tests/recorded", "examples/*", "bench", "miniprogram")
     for page in PROJECT.glob(f"{folder}/*.md")
 )
-TWINS = [(f"{page}.md", f"{page}.zh-CN.md") for page in ("README", "docs/errors", "miniprogram/README")]
+TWINS = [
+    (f"{page}.md", f"{page}.zh-CN.md")
+    for page in ("README", "docs/errors", "docs/architecture", "miniprogram/README")
+]
 
 # Said in the documentation, and no setting: Kubernetes sets it for a Service of this name.
 NO_SETTINGS = {"WXLOGIN_PORT"}
@@ -161,7 +164,7 @@ def test_every_file_of_nginx_that_a_page_names_is_there(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_metric_that_a_page_names_is_counted(page: str) -> None:
-    named = re.findall(r"\bwxlogin_\w+_(?:total|seconds|bucket|info|open|blown)\b", _text(page))
+    named = re.findall(r"\bwxlogin_\w+_(?:total|seconds|bucket|info|open|enabled|connected)\b", _text(page))
     told = Metrics().exposition("")[0].decode()
 
     assert [name for name in named if f" {name.removesuffix('_bucket')} " not in told] == []
@@ -209,7 +212,7 @@ def test_the_table_of_errors_says_how_long_to_wait(page: str) -> None:
     documented = _documented_errors(page)
 
     told = {code: {each.retry_after_seconds for each in rows} - {None} for code, rows in _rows_by_code().items()}
-    waits = [wechat.refused(errcode, None) for errcode in documented["wechat_rate_limited"].errcodes]
+    waits = [wechat.api_error(errcode, None) for errcode in documented["wechat_rate_limited"].errcodes]
     told["wechat_rate_limited"] = {
         each.retry_after_seconds for each in waits if isinstance(each, wechat.RateLimited)
     }
@@ -357,17 +360,17 @@ def _documented_errors(page: str) -> dict[str, Documented]:
     }
 
 
-def _rows_by_code() -> dict[str, list[errors.Row]]:
+def _rows_by_code() -> dict[str, list[errors.ErrorSpec]]:
     """Return how the service answers, in all the ways that one code may come about."""
-    rows = [*errors._ROWS.values(), *errors._HTTP_ROWS.values(), errors.row_of(BadRequest)]
+    rows = [*errors._SPECS.values(), *errors._HTTP_SPECS.values(), errors.spec_of(BadRequest)]
     by_code = sorted(rows, key=lambda row: row.code)
     return {code: list(group) for code, group in itertools.groupby(by_code, key=lambda row: row.code)}
 
 
 def _errcodes_by_code() -> dict[str, set[int]]:
     found: dict[str, set[int]] = {}
-    for errcode, kind in wechat._REFUSALS.items():
-        found.setdefault(errors.row_of(kind).code, set()).add(errcode)
+    for errcode, kind in wechat._KINDS.items():
+        found.setdefault(errors.spec_of(kind).code, set()).add(errcode)
     return found
 
 

@@ -12,7 +12,7 @@ import redis
 
 from tests.fault_proxy import FaultProxy, fault_proxy
 from tests.redis_topologies import no_retries
-from tests.servers import PATIENCE_SECONDS, RedisServer, wait_until
+from tests.servers import TIMEOUT_SECONDS, RedisServer, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def proxy(the_redis_server: RedisServer) -> Iterator[FaultProxy]:
 @pytest.fixture
 def client(proxy: FaultProxy) -> Iterator[redis.Redis]:
     """A client that is connected already, so that no greeting gets in the way of a fault."""
-    with connected_to(proxy, timeout_seconds=PATIENCE_SECONDS) as client:
+    with connected_to(proxy, timeout_seconds=TIMEOUT_SECONDS) as client:
         yield client
 
 

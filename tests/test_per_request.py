@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import environment
 from tests.drivers import Sandbox
-from tests.servers import PATIENCE_SECONDS, PROJECT, RedisServer, clean_environment
+from tests.servers import PROJECT, TIMEOUT_SECONDS, RedisServer, clean_environment
 from tests.watched import REQUESTS
 
 
@@ -25,7 +25,7 @@ def seen(the_redis_server: RedisServer, the_sandbox: Sandbox) -> dict[str, list[
         stdout=subprocess.PIPE,
         text=True,
         check=True,
-        timeout=PATIENCE_SECONDS,
+        timeout=TIMEOUT_SECONDS,
     ).stdout
     found: dict[str, list[str]] = json.loads(said)
     return found

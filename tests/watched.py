@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 import redis
 
 from tests.drivers import MiniProgram, Sandbox, in_process
-from wxlogin.app import create_app
+from wxlogin.config.settings import load
 from wxlogin.services import Services
-from wxlogin.settings import load
+from wxlogin.web.app import create_app
 
 REQUESTS: dict[str, Callable[[MiniProgram], object]] = {
     "check": lambda user: user.get("/auth"),

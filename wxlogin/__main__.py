@@ -2,6 +2,6 @@
 
 import sys
 
-from wxlogin.cli import main
+from wxlogin.cli.main import main
 
 sys.exit(main())

@@ -11,29 +11,30 @@ from collections.abc import Callable, Mapping
 from flask import Flask
 from redis import Redis
 
-from wxlogin import metrics_folder
-from wxlogin.access_tokens import AccessTokens
-from wxlogin.admin_gate import AdminGate
-from wxlogin.apps import Apps
-from wxlogin.apps_file import version_of
-from wxlogin.exchanges import Exchanges, RedisClock
-from wxlogin.health import StoreHealth
-from wxlogin.metrics import Metrics
-from wxlogin.rate_limits import Allowance, RateLimits
-from wxlogin.redis_clients import Client, ConnectionOptions, RedisAddress, connect, parse_url
-from wxlogin.redis_guard import RedisGuard
-from wxlogin.seal import Seal
-from wxlogin.sessions.checks import SessionChecks
-from wxlogin.sessions.invalidations import Invalidations
-from wxlogin.sessions.lookups import Lookups
-from wxlogin.sessions.near_cache import NearCache
-from wxlogin.sessions.record import User
-from wxlogin.sessions.session_id import hash_of
+from wxlogin.config.settings import Settings
+from wxlogin.login.admin_token import AdminTokenVerifier
+from wxlogin.login.code_exchange import CodeExchangeStore, RedisClock
+from wxlogin.login.rate_limits import Allowance, RateLimits
+from wxlogin.login.service import LoginService
+from wxlogin.observability import metrics_files
+from wxlogin.observability.metrics import Metrics
 from wxlogin.sessions.store import Lifetimes, SessionStore
-from wxlogin.settings import Settings
-from wxlogin.wechat.api import Timeouts, WeChatApi
-from wxlogin.wechat.bulkhead import Bulkhead
-from wxlogin.wechat.client import WeChatClient
+from wxlogin.sessions.verification.cache import NearCache
+from wxlogin.sessions.verification.invalidation import InvalidationListener
+from wxlogin.sessions.verification.pipeline import SessionLookupPipeline
+from wxlogin.sessions.verification.verifier import SessionVerifier
+from wxlogin.storage.client import Client, connect
+from wxlogin.storage.connection import ConnectionOptions
+from wxlogin.storage.encryption import RecordCipher
+from wxlogin.storage.gateway import RedisGateway
+from wxlogin.storage.health import StoreHealth
+from wxlogin.storage.url import RedisAddress, parse_url
+from wxlogin.wechat.access_tokens import AccessTokens
+from wxlogin.wechat.api.bulkhead import Bulkhead
+from wxlogin.wechat.api.client import WeChatClient
+from wxlogin.wechat.api.http import Timeouts, WeChatApi
+from wxlogin.wechat.credentials_file import fingerprint_of
+from wxlogin.wechat.mini_programs import MiniPrograms
 
 logger = logging.getLogger(__name__)
 
@@ -48,13 +49,10 @@ class Services:
 
     settings: Settings
     sessions: SessionStore
-    checks: SessionChecks
+    verifier: SessionVerifier
     health: StoreHealth
-    access_tokens: AccessTokens
-    exchanges: Exchanges
-    bulkhead: Bulkhead
-    apps: Apps
-    admin_gate: AdminGate
+    login: LoginService
+    admin_token: AdminTokenVerifier
     rate_limits: RateLimits
     metrics: Metrics
 
@@ -72,42 +70,47 @@ class Services:
         ``watch`` is given the client of Redis when it is made, and returns the one to use.
         """
         address = parse_url(settings.redis_url)
-        metrics = Metrics(metrics_folder.current())
-        redis = RedisGuard(
+        metrics = Metrics(metrics_files.current())
+        redis = RedisGateway(
             lambda: watch(connect(address, connection_options(settings))),
             on_call=metrics.redis_answered,
-            on_fuse=metrics.fuse_changed,
+            on_breaker_change=metrics.redis_breaker_changed,
         )
-        seal, is_cluster = Seal(settings.secret_keys), address.topology == "cluster"
+        cipher, is_cluster = RecordCipher(settings.secret_keys), address.topology == "cluster"
         cache = _near_cache(settings, address, clock=clock)
-        sessions = _sessions(redis, seal, cache, settings=settings, metrics=metrics, clock=clock)
+        sessions = _sessions(redis, cipher, cache, settings=settings, metrics=metrics, clock=clock)
+        rate_limits = _rate_limits(redis, settings, metrics)
         return cls(
             settings=settings,
             sessions=sessions,
-            checks=SessionChecks(
+            verifier=SessionVerifier(
                 sessions,
                 cache,
-                _invalidations(cache, settings, address, metrics),
-                _lookups(redis, sessions, cache, settings=settings, address=address, metrics=metrics),
+                _invalidation_listener(cache, settings, address, metrics),
+                _session_pipeline(redis, sessions, cache, settings=settings, address=address, metrics=metrics),
             ),
             health=StoreHealth(redis, is_cluster=is_cluster),
-            access_tokens=_access_tokens(redis, seal, settings=settings, metrics=metrics),
-            exchanges=Exchanges(
-                redis=redis,
-                seal=seal,
-                replay_seconds=settings.login_replay_seconds,
-                lease_seconds=settings.wechat_total_timeout_seconds + _STORE_SECONDS,
-                clock=RedisClock(),
-                is_cluster=is_cluster,
+            login=LoginService(
+                exchanges=CodeExchangeStore(
+                    redis=redis,
+                    cipher=cipher,
+                    replay_seconds=settings.login_replay_seconds,
+                    lease_seconds=settings.wechat_total_timeout_seconds + _STORE_SECONDS,
+                    clock=RedisClock(),
+                    is_cluster=is_cluster,
+                ),
+                bulkhead=Bulkhead(
+                    settings.threads,
+                    seconds=settings.wechat_total_timeout_seconds,
+                    on_rejected=functools.partial(metrics.wechat_call_rejected, "bulkhead"),
+                ),
+                rate_limits=rate_limits,
+                mini_programs=_mini_programs(settings, known_apps, metrics),
+                access_tokens=_access_tokens(redis, cipher, settings=settings, metrics=metrics),
+                sessions=sessions,
             ),
-            bulkhead=Bulkhead(
-                settings.threads,
-                seconds=settings.wechat_total_timeout_seconds,
-                on_turned_away=functools.partial(metrics.wechat_turned_away, "bulkhead"),
-            ),
-            apps=_apps(settings, known_apps, metrics),
-            admin_gate=AdminGate(settings.admin_token),
-            rate_limits=_rate_limits(redis, settings, metrics),
+            admin_token=AdminTokenVerifier(settings.admin_token),
+            rate_limits=rate_limits,
             metrics=metrics,
         )
 
@@ -116,17 +119,6 @@ class Services:
         """Return the services that `attach` gave to ``app``."""
         services: Services = app.extensions[_EXTENSION]
         return services
-
-    def client_for(self, appid: str | None) -> WeChatClient:
-        """Return the client of one of our mini-programs, or of the only one.
-
-        Raises `UnknownApp`, or `AppNotNamed` if there are several.
-        """
-        return self.apps.client_for(appid) if appid else self.apps.only_client()
-
-    def user_hash_of(self, openid: str, *, appid: str | None) -> str:
-        """Return what stands for a user of one of our mini-programs in Redis; raises `UnknownApp`."""
-        return hash_of(User(self.client_for(appid).appid, openid))
 
     def attach(self, app: Flask) -> None:
         """Make these the services of ``app``."""
@@ -144,37 +136,37 @@ def _near_cache(settings: Settings, address: RedisAddress, *, clock: Callable[[]
     return NearCache(seconds=settings.near_cache_seconds, clock=clock)
 
 
-def _invalidations(
+def _invalidation_listener(
     cache: NearCache | None, settings: Settings, address: RedisAddress, metrics: Metrics
-) -> Invalidations | None:
-    connect_anew = functools.partial(_connect_anew, settings, address)
-    return Invalidations(connect_anew, cache, on_change=metrics.near_cache_changed) if cache else None
+) -> InvalidationListener | None:
+    connect_anew = functools.partial(_connect_dedicated, settings, address)
+    return InvalidationListener(connect_anew, cache, on_change=metrics.session_cache_changed) if cache else None
 
 
-def _lookups(
-    redis: RedisGuard,
+def _session_pipeline(
+    redis: RedisGateway,
     sessions: SessionStore,
     cache: NearCache | None,
     *,
     settings: Settings,
     address: RedisAddress,
     metrics: Metrics,
-) -> Lookups | None:
+) -> SessionLookupPipeline | None:
     """Return what looks sessions up where one connection leads to one server, for as long as it is there."""
     if address.topology not in {"server", "socket"}:
         return None
-    connect_anew = functools.partial(_connect_anew, settings, address)
-    return Lookups(
+    connect_anew = functools.partial(_connect_dedicated, settings, address)
+    return SessionLookupPipeline(
         connect_anew,
         sessions,
         cache,
-        moves=redis.moves,
+        failover_count=redis.failover_count,
         on_call=metrics.redis_answered,
-        on_change=metrics.lookups_changed,
+        on_change=metrics.session_pipeline_changed,
     )
 
 
-def _connect_anew(settings: Settings, address: RedisAddress) -> Redis:
+def _connect_dedicated(settings: Settings, address: RedisAddress) -> Redis:
     """Return a client of its own, for what needs a connection of its own."""
     client = connect(address, connection_options(settings))
     assert isinstance(client, Redis)
@@ -182,8 +174,8 @@ def _connect_anew(settings: Settings, address: RedisAddress) -> Redis:
 
 
 def _sessions(
-    redis: RedisGuard,
-    seal: Seal,
+    redis: RedisGateway,
+    cipher: RecordCipher,
     cache: NearCache | None,
     *,
     settings: Settings,
@@ -192,20 +184,22 @@ def _sessions(
 ) -> SessionStore:
     return SessionStore(
         redis,
-        seal,
-        lifetimes=Lifetimes(idle=settings.session_idle_seconds, longest=settings.session_max_seconds),
-        most_per_user=settings.max_sessions_per_user,
+        cipher,
+        lifetimes=Lifetimes(idle=settings.session_idle_seconds, absolute=settings.session_max_seconds),
+        max_per_user=settings.max_sessions_per_user,
         clock=clock,
         on_created=metrics.session_created,
         on_ended=metrics.sessions_ended,
-        **({"on_changed": cache.forget} if cache else {}),
+        **({"on_changed": cache.invalidate} if cache else {}),
     )
 
 
-def _access_tokens(redis: RedisGuard, seal: Seal, *, settings: Settings, metrics: Metrics) -> AccessTokens:
+def _access_tokens(
+    redis: RedisGateway, cipher: RecordCipher, *, settings: Settings, metrics: Metrics
+) -> AccessTokens:
     return AccessTokens(
         redis,
-        seal,
+        cipher,
         api=settings.access_token_api,
         total_seconds=settings.wechat_total_timeout_seconds,
         on_refreshed=metrics.token_refreshed,
@@ -213,7 +207,7 @@ def _access_tokens(redis: RedisGuard, seal: Seal, *, settings: Settings, metrics
     )
 
 
-def _rate_limits(redis: RedisGuard, settings: Settings, metrics: Metrics) -> RateLimits:
+def _rate_limits(redis: RedisGateway, settings: Settings, metrics: Metrics) -> RateLimits:
     return RateLimits(
         redis,
         {
@@ -228,7 +222,7 @@ def _rate_limits(redis: RedisGuard, settings: Settings, metrics: Metrics) -> Rat
                 per_user=settings.phone_number_limit_per_user,
             ),
         },
-        on_refused=metrics.limit_refused,
+        on_refused=metrics.rate_limit_exceeded,
     )
 
 
@@ -244,11 +238,11 @@ def connection_options(settings: Settings) -> ConnectionOptions:
     )
 
 
-def _apps(settings: Settings, known: Mapping[str, str] | None, metrics: Metrics) -> Apps:
-    return Apps(
-        settings.read_apps,
+def _mini_programs(settings: Settings, known: Mapping[str, str] | None, metrics: Metrics) -> MiniPrograms:
+    return MiniPrograms(
+        settings.read_credentials,
         make_client=functools.partial(WeChatClient, api=_wechat_api(settings, metrics)),
-        version=lambda: version_of(settings.apps_file) if settings.apps_file else None,
+        version=lambda: fingerprint_of(settings.apps_file) if settings.apps_file else None,
         known=known,
     )
 
@@ -256,13 +250,13 @@ def _apps(settings: Settings, known: Mapping[str, str] | None, metrics: Metrics)
 def _wechat_api(settings: Settings, metrics: Metrics) -> WeChatApi:
     return WeChatApi(
         settings.wechat_api_url,
-        most_connections=_WECHAT_CONNECTIONS,
+        max_connections=_WECHAT_CONNECTIONS,
         timeouts=Timeouts(
             connect=settings.wechat_connect_timeout_seconds,
             read=settings.wechat_read_timeout_seconds,
             total=settings.wechat_total_timeout_seconds,
         ),
         on_call=metrics.wechat_answered,
-        on_turned_away=functools.partial(metrics.wechat_turned_away, "breaker"),
-        on_breaker=metrics.breaker_changed,
+        on_rejected=functools.partial(metrics.wechat_call_rejected, "breaker"),
+        on_breaker_change=metrics.wechat_breaker_changed,
     )

@@ -32,17 +32,17 @@ def bare(_environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[b
 class AtOnce:
     """The same, and the worker need not hand the request to a thread."""
 
-    lookups = None
+    pipeline = None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Let everybody pass."""
         return app(environ, start_response)
 
-    def take(self, _environ: dict[str, Any], _then: object) -> list[tuple[str, str]]:
-        """Let everybody pass, as the gate does whom it knows."""
+    def try_answer(self, _environ: dict[str, Any], _callback: object) -> list[tuple[str, str]]:
+        """Let everybody pass, as the middleware does whom it knows."""
         return HEADERS
 
-    def count(self, _seconds: float) -> None:
+    def record_granted(self, _seconds: float) -> None:
         """Count nothing."""
 
 

@@ -15,12 +15,12 @@ from redis import Redis
 from tests.drivers import Answer, MiniProgram, Sandbox, in_process
 from tests.servers import keys_in
 from tests.wechat.drivers import Certificates, forms_of
-from wxlogin.app import create_app
-from wxlogin.apps import Apps
+from wxlogin.config.settings import Settings
 from wxlogin.services import Services
-from wxlogin.settings import Settings
-from wxlogin.wechat.api import Timeouts, WeChatApi
-from wxlogin.wechat.client import WeChatClient
+from wxlogin.web.app import create_app
+from wxlogin.wechat.api.client import WeChatClient
+from wxlogin.wechat.api.http import Timeouts, WeChatApi
+from wxlogin.wechat.mini_programs import MiniPrograms
 
 EXCHANGE = "/sns/jscode2session"
 
@@ -78,9 +78,12 @@ def bench(settings: Settings, sandbox: Sandbox, redis: Redis, log: io.StringIO) 
 def asking(other: Bench, url: str, certificates: Certificates, *, timeouts: Timeouts = PATIENT) -> Iterator[Bench]:
     """Give the same service, but with WeChat at ``url``, and with our own authority for its TLS."""
     settings = dataclasses.replace(other.settings, wechat_api_url=url, wechat_total_timeout_seconds=timeouts.total)
-    api = WeChatApi(url, timeouts=timeouts, most_connections=4, authorities_path=str(certificates.authority))
-    apps = Apps(settings.read_apps, make_client=lambda appid, secret: WeChatClient(appid, secret, api=api))
-    services = dataclasses.replace(Services.build(settings), apps=apps)
+    api = WeChatApi(url, timeouts=timeouts, max_connections=4, authorities_path=str(certificates.authority))
+    apps = MiniPrograms(
+        settings.read_credentials, make_client=lambda appid, secret: WeChatClient(appid, secret, api=api)
+    )
+    services = Services.build(settings)
+    services = dataclasses.replace(services, login=dataclasses.replace(services.login, mini_programs=apps))
     with closing(api):
         yield dataclasses.replace(other, settings=settings, app=create_app(services))
 

@@ -14,8 +14,8 @@ from tests.bad_days.bench import Bench, bench
 from tests.drivers import Sandbox
 from tests.servers import RedisServer
 from tests.wechat.drivers import Certificates
-from wxlogin import logs
-from wxlogin.settings import Settings
+from wxlogin.config.settings import Settings
+from wxlogin.observability import logging as logs
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -29,7 +29,7 @@ def log(logging_as_it_was: None) -> io.StringIO:
     """All that is logged, as it is written in production; libraries are heard down to their debugging."""
     lines = io.StringIO()
     with contextlib.redirect_stderr(lines):
-        logs.configure(level="DEBUG", style="json")
+        logs.configure_logging(level="DEBUG", style="json")
     return lines
 
 

@@ -304,7 +304,7 @@ def test_d_16_a_corrupt_record_is_not_logged_in_and_an_alarm(day: Bench, phone: 
     answer = decrypt(phone, _RIGHT)
 
     assert told(answer) == (401, "not_logged_in")
-    assert '"event": "record_tampered"' in day.log.getvalue()
+    assert '"event": "session_record_invalid"' in day.log.getvalue()
 
 
 def test_d_17_data_under_a_newer_key_is_refused_until_the_next_login(day: Bench) -> None:

@@ -11,14 +11,14 @@ from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
 from tests.browser.drivers import Dev, Simulator, chromium, dev
 from tests.conftest import LIMITS
-from tests.servers import PATIENCE_SECONDS
+from tests.servers import TIMEOUT_SECONDS
 
 Open = Callable[..., Simulator]
 
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=PATIENCE_SECONDS * 1000)
+    expect.set_options(timeout=TIMEOUT_SECONDS * 1000)
     with sync_playwright() as playwright:
         started = chromium(playwright)
         yield started

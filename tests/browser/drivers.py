@@ -15,7 +15,7 @@ import requests
 from playwright.sync_api import Browser, Locator, Page, Playwright, expect
 
 from tests.sandbox.simulator.drivers import Arrow
-from tests.servers import PATIENCE_SECONDS, PROJECT, clean_environment, free_port, program
+from tests.servers import PROJECT, TIMEOUT_SECONDS, clean_environment, free_port, program
 
 # A browser in a container, as root, without a graphics card, that asks nobody but the page's own server.
 _ARGUMENTS = [
@@ -59,7 +59,7 @@ class Dev:
     def sandbox(self, method: str, path: str, body: object = None) -> Any:
         """Ask the control plane."""
         answer = requests.request(
-            method, f"{self.addresses['sandbox']}/_sandbox{path}", json=body, timeout=PATIENCE_SECONDS
+            method, f"{self.addresses['sandbox']}/_sandbox{path}", json=body, timeout=TIMEOUT_SECONDS
         )
         answer.raise_for_status()
         return answer.json() if answer.content else None
@@ -67,14 +67,14 @@ class Dev:
     def tell(self, message: object) -> None:
         """Tell the pages of a message, as the service tells of Redis."""
         address = f"{self.addresses['sandbox']}/simulator/messages"
-        requests.post(address, json={"messages": [message]}, timeout=PATIENCE_SECONDS).raise_for_status()
+        requests.post(address, json={"messages": [message]}, timeout=TIMEOUT_SECONDS).raise_for_status()
 
     def exchange(self, js_code: str) -> Any:
         """Ask as the service does, and return the answer."""
         query = {"appid": "wx4f4bc4dec97d474b", "secret": "sandbox-secret", "js_code": js_code}
         address = f"{self.addresses['sandbox']}/sns/jscode2session"
         return requests.get(
-            address, params={**query, "grant_type": "authorization_code"}, timeout=PATIENCE_SECONDS
+            address, params={**query, "grant_type": "authorization_code"}, timeout=TIMEOUT_SECONDS
         ).json()
 
     def exchanges(self) -> list[int | None]:
@@ -113,7 +113,7 @@ def _wxlogin(*arguments: str, folder: Path, last_word: str, **settings: str) -> 
             yield Dev(_addresses(process, last_word), process)
         finally:
             process.terminate()
-            process.communicate(timeout=PATIENCE_SECONDS)
+            process.communicate(timeout=TIMEOUT_SECONDS)
 
 
 def _addresses(process: subprocess.Popen[str], last_word: str) -> dict[str, str]:
@@ -161,7 +161,7 @@ class Simulator:
     def wait(self) -> None:
         """Wait until nothing is under way any more."""
         expect(self.page.locator("#result p")).not_to_have_count(0)
-        expect(self.button("logIn")).to_have_attribute("aria-disabled", "false", timeout=PATIENCE_SECONDS * 1000)
+        expect(self.button("logIn")).to_have_attribute("aria-disabled", "false", timeout=TIMEOUT_SECONDS * 1000)
 
     def turn(self, *names: str) -> None:
         """Turn switches, each to its other side."""
@@ -196,7 +196,7 @@ class Simulator:
     def see(self, *arrows: Arrow) -> None:
         """Wait until these are drawn: reports of Redis come a little later than what the page itself does."""
         for arrow in arrows:
-            expect(self.message(*arrow)).to_be_attached(timeout=PATIENCE_SECONDS * 1000)
+            expect(self.message(*arrow)).to_be_attached(timeout=TIMEOUT_SECONDS * 1000)
 
     def told(self, *parties: str) -> list[str]:
         """Return all that these tell or are told, what is not opened included."""

@@ -13,7 +13,7 @@ from playwright.sync_api import Route, expect
 from tests.browser.conftest import Open
 from tests.browser.drivers import Dev, Simulator, dev, sandbox_alone
 from tests.conftest import LIMITS
-from tests.servers import PATIENCE_SECONDS, free_port, wait_until
+from tests.servers import TIMEOUT_SECONDS, free_port, wait_until
 
 FORMS = ("lowerCase", "array", "joined")
 ALL_COMBINATIONS = [each for count in range(4) for each in itertools.combinations(FORMS, count)]
@@ -247,6 +247,6 @@ def test_a_page_whose_sandbox_stops_says_so_until_it_is_back(
 
     assert "It failed: wx_login_failed" in said
     with sandbox_alone(tmp_path, **where):
-        expect(hint).to_contain_text("Press “Log in”", timeout=PATIENCE_SECONDS * 1000)
+        expect(hint).to_contain_text("Press “Log in”", timeout=TIMEOUT_SECONDS * 1000)
         simulator.page.close()
     complaints[:] = [each for each in complaints if "net::ERR" not in each]

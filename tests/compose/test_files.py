@@ -12,8 +12,8 @@ import yaml
 
 from tests.compose.stack import SECRETS
 from tests.servers import PROJECT
-from wxlogin import settings
-from wxlogin.settings import Settings
+from wxlogin.config import settings
+from wxlogin.config.settings import Settings
 
 STACK = "docker-compose.yml"
 OVERRIDES = [f"deploy/compose/{name}.yml" for name in ("cluster", "sentinel", "observability", "production")]

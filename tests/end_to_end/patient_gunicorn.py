@@ -4,14 +4,13 @@ For tests of what is done without a thread: after the few milliseconds of produc
 those of many requests at once, some of which Redis would answer too late.
 """
 
-from pathlib import Path
+from wxlogin.server.gunicorn_config import gunicorn_config
 
-_path = Path("gunicorn.conf.py")
-exec(compile(_path.read_text(encoding="utf-8"), _path, "exec"))  # noqa: S102  # our own
+globals().update(gunicorn_config())
 
-from wxlogin import redis_guard  # noqa: E402  # it chooses a folder before these are imported
-from wxlogin.sessions import invalidations, lookups  # noqa: E402
+from wxlogin.sessions.verification import invalidation, pipeline  # noqa: E402  # a folder is chosen before
+from wxlogin.storage import gateway  # noqa: E402
 
-redis_guard._FIRST_CONNECT_SECONDS = redis_guard._TOO_LATE_SECONDS = 20
-lookups.PATIENCE_SECONDS = 20
-invalidations.BEAT_SECONDS = 20
+gateway._FIRST_CONNECT_SECONDS = gateway._MAX_CALL_SECONDS = 20
+pipeline.LOOKUP_TIMEOUT_SECONDS = 20
+invalidation.HEARTBEAT_SECONDS = 20

@@ -16,11 +16,11 @@ from redis import Redis
 
 from tests.conftest import APPID, SECRET_KEY
 from tests.drivers import MiniProgram, Sandbox
-from tests.servers import PATIENCE_SECONDS, RedisServer, Service, connected, guarded, wait_until
-from wxlogin.access_tokens import AccessTokens
-from wxlogin.seal import Seal
-from wxlogin.wechat.api import Timeouts, WeChatApi
-from wxlogin.wechat.client import WeChatClient
+from tests.servers import TIMEOUT_SECONDS, RedisServer, Service, connected, gateway_of, wait_until
+from wxlogin.storage.encryption import RecordCipher
+from wxlogin.wechat.access_tokens import AccessTokens
+from wxlogin.wechat.api.client import WeChatClient
+from wxlogin.wechat.api.http import Timeouts, WeChatApi
 
 STABLE = "/cgi-bin/stable_token"
 SPAWN = multiprocessing.get_context("spawn")
@@ -30,8 +30,10 @@ A_CLOCK_AHEAD_SECONDS = 300
 def token_of(redis: Redis, wechat_url: str, *, total_seconds: float = 10) -> str:
     """Return the token that a service uses that was started just now."""
     timeouts = Timeouts(connect=10, read=10, total=10)
-    with closing(WeChatApi(wechat_url, timeouts=timeouts, most_connections=1)) as api:
-        tokens = AccessTokens(guarded(redis), Seal([SECRET_KEY]), api="stable_token", total_seconds=total_seconds)
+    with closing(WeChatApi(wechat_url, timeouts=timeouts, max_connections=1)) as api:
+        tokens = AccessTokens(
+            gateway_of(redis), RecordCipher([SECRET_KEY]), api="stable_token", total_seconds=total_seconds
+        )
         return tokens.call(WeChatClient(APPID, "sandbox-secret", api=api), lambda token: token)
 
 
@@ -42,7 +44,7 @@ def use_a_token(
     host_time = time_machine.travel(time.time() + ahead_seconds)
     with connected(redis_url, timeout_seconds=5) as redis, host_time:
         redis.ping()
-        all_are_ready.wait(PATIENCE_SECONDS)
+        all_are_ready.wait(TIMEOUT_SECONDS)
         found.put(token_of(redis, wechat_url))
 
 
@@ -83,7 +85,7 @@ def test_eight_processes_that_need_a_token_at_once_make_one_call(
         for number in range(8):
             more = {"all_are_ready": all_are_ready, "ahead_seconds": ahead_seconds * (number % 2)}
             processes.enter_context(running(use_a_token, empty_store.url, sandbox.url, found, **more))
-        used = {found.get(timeout=PATIENCE_SECONDS) for _ in range(8)}
+        used = {found.get(timeout=TIMEOUT_SECONDS) for _ in range(8)}
 
     assert used == {"61_short"}
     assert len(sandbox.answers(STABLE)) == 1

@@ -12,10 +12,10 @@ import pytest
 
 from tests.conftest import environment
 from tests.drivers import Sandbox
-from tests.servers import PATIENCE_SECONDS, PROJECT, RedisServer, Service, gunicorn
-from wxlogin.app import create_app
+from tests.servers import PROJECT, TIMEOUT_SECONDS, RedisServer, Service, gunicorn
+from wxlogin.config.settings import load
 from wxlogin.services import Services
-from wxlogin.settings import load
+from wxlogin.web.app import create_app
 
 ADMIN_TOKEN = "operators-only-0123456789"
 PAGE = (PROJECT / "docs/api.md").read_text()
@@ -47,7 +47,7 @@ def run_all(script: list[str], folder: Path) -> list[str]:
         env={**os.environ, "WXLOGIN_ADMIN_TOKEN": ADMIN_TOKEN},
         capture_output=True,
         text=True,
-        timeout=PATIENCE_SECONDS,
+        timeout=TIMEOUT_SECONDS,
         check=True,
     )
     return [printed.strip() for printed in ended.stdout.replace("\r", "").split(end)][:-1]

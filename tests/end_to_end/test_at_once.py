@@ -17,8 +17,8 @@ from tests.conftest import environment
 from tests.drivers import MiniProgram, Sandbox, over_http
 from tests.fault_proxy import FaultProxy, fault_proxy
 from tests.servers import (
-    PATIENCE_SECONDS,
     PATIENT,
+    TIMEOUT_SECONDS,
     RedisServer,
     Service,
     free_port,
@@ -27,11 +27,11 @@ from tests.servers import (
     redis_server,
     wait_until,
 )
-from wxlogin.redis_guard import StoreUnavailable
+from wxlogin.config.settings import Settings
 from wxlogin.services import Services
 from wxlogin.sessions.record import SessionRecord, User
 from wxlogin.sessions.session_id import LENGTH
-from wxlogin.settings import Settings
+from wxlogin.storage.gateway import StoreUnavailable
 
 THREADS = 4
 
@@ -79,12 +79,12 @@ class Client:
         self.session.headers["Cookie"] = self.user.stored.partition(";")[0]
 
     def check(self, path: str = "/auth", **how: str) -> requests.Response:
-        return self.session.get(self.url + path, timeout=PATIENCE_SECONDS, headers=how)
+        return self.session.get(self.url + path, timeout=TIMEOUT_SECONDS, headers=how)
 
     def connect(self) -> socket.socket:
         """Return another connection, on which one check was answered."""
         address = urlsplit(self.url)
-        made = socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=PATIENCE_SECONDS)
+        made = socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=TIMEOUT_SECONDS)
         made.sendall(self.request())
         assert made.recv(4096).startswith(b"HTTP/1.1 204")
         return made
@@ -179,11 +179,11 @@ def test_every_check_is_counted_once(client: Client, service: Service, seconds: 
 def is_looked_up_without_a_thread(client: Client) -> bool:
     """Ask about a session that no memory has, and say whether the worker is connected to look such ones up."""
     assert client.check(sessionid="A" * LENGTH).status_code == 401
-    return value_of(client, "lookups_open") == 1
+    return value_of(client, "session_pipelines_connected") == 1
 
 
 def value_of(client: Client, line: str) -> float:
-    lines = requests.get(f"{client.url}/metrics", timeout=PATIENCE_SECONDS).text.splitlines()
+    lines = requests.get(f"{client.url}/metrics", timeout=TIMEOUT_SECONDS).text.splitlines()
     (found,) = [each for each in lines if each.startswith(f"wxlogin_{line} ")]
     return float(found.rpartition(" ")[2])
 
@@ -207,17 +207,17 @@ def test_what_is_found_without_a_thread_is_remembered(
 def test_a_service_whose_redis_became_a_replica_asks_elsewhere(settings: Settings, tmp_path: Path) -> None:
     with redis_server(tmp_path) as server, server.client() as redis:
         services = Services.build(dataclasses.replace(settings, redis_url=server.url))
-        lookups = services.checks.lookups
+        lookups = services.verifier.pipeline
         assert lookups
         record = SessionRecord(user=User("wx4f4bc4dec97d474b", "o"), session_key="", created_at=1, last_seen_at=1)
         services.sessions.create(record)
-        before = lookups._moves()
+        before = lookups._failover_count()
         redis.replicaof("127.0.0.1", str(free_port()))
 
         with pytest.raises(StoreUnavailable):
             services.sessions.create(record)
 
-        assert (before, lookups._moves()) == (0, 1)
+        assert (before, lookups._failover_count()) == (0, 1)
 
 
 def test_several_requests_in_one_piece_are_all_answered(client: Client) -> None:

@@ -17,15 +17,17 @@ import requests
 
 from tests.conftest import APPID, SECRET_KEY, environment
 from tests.drivers import Answer, MiniProgram, Sandbox, over_http
-from tests.servers import RedisServer, Service, guarded, gunicorn, keys_in, redis_server, wait_until
-from wxlogin.access_tokens import AccessTokens
-from wxlogin.redis_clients import Client, ConnectionOptions, connect, parse_url
-from wxlogin.seal import Seal
+from tests.servers import RedisServer, Service, gateway_of, gunicorn, keys_in, redis_server, wait_until
 from wxlogin.sessions.record import User
 from wxlogin.sessions.session_id import hash_of
 from wxlogin.sessions.store import Lifetimes, SessionStore
-from wxlogin.wechat.api import Timeouts, WeChatApi
-from wxlogin.wechat.client import WeChatClient
+from wxlogin.storage.client import Client, connect
+from wxlogin.storage.connection import ConnectionOptions
+from wxlogin.storage.encryption import RecordCipher
+from wxlogin.storage.url import parse_url
+from wxlogin.wechat.access_tokens import AccessTokens
+from wxlogin.wechat.api.client import WeChatClient
+from wxlogin.wechat.api.http import Timeouts, WeChatApi
 
 OPENID = "oCanary-openid-0123456789abc"
 ADMIN_TOKEN = "canary-of-the-operators-0123456789abcdef"
@@ -126,7 +128,7 @@ class Life:
         """Look into Redis for what should be known to nobody."""
         with closing(self._redis()) as client:
             sessions = SessionStore(
-                guarded(client), Seal([SECRET_KEY]), lifetimes=Lifetimes(idle=99999, longest=99999)
+                gateway_of(client), RecordCipher([SECRET_KEY]), lifetimes=Lifetimes(idle=99999, absolute=99999)
             )
             self.secrets |= {*sessions.session_keys(hash_of(User(APPID, OPENID)))}
             self.secrets.add(self._access_token(client))
@@ -154,8 +156,10 @@ class Life:
 
     def _access_token(self, client: Client) -> str:
         timeouts = Timeouts()
-        with closing(WeChatApi(self.user.sandbox.url, timeouts=timeouts, most_connections=1)) as api:
-            tokens = AccessTokens(guarded(client), Seal([SECRET_KEY]), api="stable_token", total_seconds=4)
+        with closing(WeChatApi(self.user.sandbox.url, timeouts=timeouts, max_connections=1)) as api:
+            tokens = AccessTokens(
+                gateway_of(client), RecordCipher([SECRET_KEY]), api="stable_token", total_seconds=4
+            )
             return tokens.call(WeChatClient(APPID, "sandbox-secret", api=api), lambda token: token)
 
     def _redis(self) -> Client:
@@ -221,7 +225,7 @@ def test_the_life_had_all_that_is_searched_for(lived: tuple[Life, str]) -> None:
     assert {200, 400, 401, 403, 404, 405, 409, 429, 500, 502, 503, 504} <= statuses
     assert len(life.secrets) > 30
     assert PHONE_NUMBER in life.secrets
-    assert "BrokenSeal" in life.service.log
+    assert "it does not decrypt" in life.service.log
     assert "AuthenticationError" in life.service.log
 
 

@@ -11,6 +11,7 @@ import random
 import re
 import resource
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,8 +29,8 @@ import requests
 from tests.conftest import environment
 from tests.drivers import MiniProgram, Sandbox, in_process, over_http
 from tests.servers import (
-    PATIENCE_SECONDS,
     PROJECT,
+    TIMEOUT_SECONDS,
     RedisServer,
     Service,
     clean_environment,
@@ -39,9 +40,9 @@ from tests.servers import (
     keys_in,
     wait_until,
 )
-from wxlogin.app import create_app
+from wxlogin.config.settings import Settings
 from wxlogin.services import Services
-from wxlogin.settings import Settings
+from wxlogin.web.app import create_app
 
 # With other tests beside them, Redis' 0.2 s are not enough for all that these ask.
 pytestmark = pytest.mark.alone
@@ -101,7 +102,7 @@ class Crowd:
             self._until_answered(lambda: user.get("/auth").status)
 
     def _until_answered(self, ask: Callable[[], int]) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while (status := _status(ask)) == UNANSWERED and time.monotonic() < deadline:
             self.statuses[status] += 1
             time.sleep(0.05)  # as a phone would, and longer
@@ -206,8 +207,8 @@ def test_a_stop_finishes_the_logins_that_are_under_way_and_refuses_others(
 
         wait_until(lambda: refuses(service.url), what="who comes now is refused")
         assert not any(login.done() for login in logins)
-        assert [login.result(timeout=PATIENCE_SECONDS) for login in logins] == [200] * 4
-        assert service.process.wait(PATIENCE_SECONDS) == 0
+        assert [login.result(timeout=TIMEOUT_SECONDS) for login in logins] == [200] * 4
+        assert service.process.wait(TIMEOUT_SECONDS) == 0
 
 
 def test_a_stop_that_takes_too_long_ends_all_the_same_and_costs_a_new_login(
@@ -217,7 +218,7 @@ def test_a_stop_that_takes_too_long_ends_all_the_same_and_costs_a_new_login(
     with gunicorn(tmp_path, told, workers=1, port=port, options=("--graceful-timeout", "1")) as service:
         [login] = slow_logins(service, sandbox, count=1, seconds=3)
         service.process.terminate()
-        lost = login.result(timeout=PATIENCE_SECONDS)
+        lost = login.result(timeout=TIMEOUT_SECONDS)
     with gunicorn(tmp_path, told, workers=1, port=port) as service:
         user = MiniProgram(over_http(service.url), sandbox)
 
@@ -256,6 +257,32 @@ def test_a_worker_that_hangs_is_replaced(told: dict[str, str], tmp_path: Path) -
 
 
 # Files that go bad
+
+
+@pytest.mark.parametrize("options", [(), ("--worker-class", "gthread")], ids=["ours", "gthread"])
+def test_workers_begin_with_the_code_that_the_master_began_with_whatever_is_on_the_disk_now(
+    told: dict[str, str], sandbox: Sandbox, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(PROJECT / "wxlogin", project / "wxlogin", symlinks=False)
+    for name in ("wsgi.py", "gunicorn.conf.py"):
+        shutil.copy(PROJECT / name, project)
+    with gunicorn(tmp_path, told, project=project, options=options) as service:
+        user = MiniProgram(over_http(service.url), sandbox)
+        user.log_in()
+        for file in (project / "wxlogin").rglob("*.py"):
+            file.write_text("raise ImportError('half of an upgrade')")
+
+        dying, other = wait_for_workers(service)
+        os.kill(dying, signal.SIGKILL)
+        wait_until(lambda: dying not in workers_of(service), what="the worker is gone")
+        successor = next(iter(set(wait_for_workers(service)) - {other}))
+        service.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: not {other, successor} & set(workers_of(service)), what="both are replaced")
+        wait_for_workers(service)
+
+        assert [user.get(path).status for path in ("/auth", "/session", "/metrics")] == [204, 200, 200]
+        assert "half of an upgrade" not in service.log
 
 
 APPS = {"wx4f4bc4dec97d474b": "sandbox-secret"}
@@ -312,7 +339,7 @@ def unreliable_service(folder: Path, told: Mapping[str, str], *, workers: int = 
         "from pathlib import Path\n"
         f"if Path({str(folder / 'broken')!r}).exists():\n"
         "    raise MemoryError\n"
-        "from wxlogin.app import from_environment\n"
+        "from wxlogin.web.app import from_environment\n"
         "app = from_environment()\n"
     )
     command = [sys.executable, "-m", "gunicorn", "--config", str(PROJECT / "gunicorn.conf.py")]
@@ -330,7 +357,7 @@ def unreliable_service(folder: Path, told: Mapping[str, str], *, workers: int = 
         yield Service(f"http://127.0.0.1:{port}", log_path, process)
     finally:
         process.terminate()
-        process.wait(PATIENCE_SECONDS)
+        process.wait(TIMEOUT_SECONDS)
 
 
 def test_a_worker_that_cannot_start_is_tried_again_while_the_others_serve(
@@ -360,7 +387,7 @@ def test_a_service_whose_first_worker_cannot_start_ends(told: dict[str, str], tm
     (tmp_path / "broken").touch()
 
     with unreliable_service(tmp_path, told, workers=1) as service:
-        assert service.process.wait(PATIENCE_SECONDS) == 3
+        assert service.process.wait(TIMEOUT_SECONDS) == 3
 
 
 def test_one_worker_warns_of_eviction_and_again_after_a_hangup(
@@ -411,7 +438,7 @@ def test_closed_logs_keep_nobody_from_logging_in(told: dict[str, str], sandbox: 
         assert (user.log_in().status, user.get("/auth").status, user.get("/nothing").status) == (200, 204, 404)
     finally:
         process.terminate()
-        process.wait(PATIENCE_SECONDS)
+        process.wait(TIMEOUT_SECONDS)
 
 
 def test_a_flood_of_connections_and_few_file_descriptors_end_no_worker(

@@ -87,7 +87,7 @@ def test_no_key_or_field_opens_anything(counted: MiniProgram, store: RedisServer
 
 @pytest.fixture
 def own_store(tmp_path: Path) -> Iterator[RedisServer]:
-    """A store to break. The service on it is the test's own, too: its fuses may be blown for a while."""
+    """A store to break. The service on it is the test's own, too: its circuit breakers may be open for a while."""
     with redis_server(tmp_path) as server:
         yield server
 

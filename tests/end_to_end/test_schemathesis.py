@@ -20,9 +20,9 @@ from tests.drivers import Sandbox
 from tests.servers import PROJECT, RedisServer, Service, gunicorn
 
 ADMIN_TOKEN = "operators-only-0123456789"
-LEAST_REQUESTS = 2000
-LEAST_SUCCESSES = 3  # of each operation
-MOST_SECONDS = 300  # on a machine that does other things as well
+MIN_REQUESTS = 2000
+MIN_SUCCESSES = 3  # of each operation
+MAX_SECONDS = 300  # on a machine that does other things as well
 
 OPTIONS = (
     "--no-color",
@@ -88,7 +88,7 @@ def run(service: Service, the_sandbox: Sandbox, tmp_path_factory: pytest.TempPat
         },
         capture_output=True,
         text=True,
-        timeout=MOST_SECONDS,
+        timeout=MAX_SECONDS,
         check=False,
     )
     counts = json.loads((folder / "counts.json").read_text())
@@ -116,7 +116,7 @@ def test_no_answer_is_a_failure_of_the_service(run: Run, service: Service) -> No
 
 
 def test_the_requests_are_many(run: Run) -> None:
-    assert run.answered.total() >= LEAST_REQUESTS
+    assert run.answered.total() >= MIN_REQUESTS
 
 
 def test_every_operation_succeeds_too(run: Run, service: Service) -> None:
@@ -125,4 +125,4 @@ def test_every_operation_succeeds_too(run: Run, service: Service) -> None:
 
     successes = {each: run.answered[f"{each} 200"] + run.answered[f"{each} 204"] for each in operations}
 
-    assert {each: count for each, count in successes.items() if count < LEAST_SUCCESSES} == {}
+    assert {each: count for each, count in successes.items() if count < MIN_SUCCESSES} == {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +12,9 @@ import pytest
 import yaml
 
 from tests.servers import PROJECT
-from wxlogin import settings
-from wxlogin.settings import InvalidSettings, Settings
+from wxlogin.config import settings
+from wxlogin.config.settings import InvalidSettings, Settings
+from wxlogin.server.gunicorn_config import GRACEFUL_TIMEOUT_SECONDS
 
 FOLDER = PROJECT / "deploy/kubernetes"
 RESOURCES = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())["resources"]
@@ -100,12 +100,10 @@ def test_the_container_runs_as_the_image_does(deployment: dict[str, Any]) -> Non
 
 
 def test_a_pod_has_time_to_finish_what_it_serves(deployment: dict[str, Any]) -> None:
-    graceful = re.search(r"^graceful_timeout = (\d+)", (PROJECT / "gunicorn.conf.py").read_text(), re.MULTILINE)
     [_, pause] = container(deployment)["lifecycle"]["preStop"]["exec"]["command"]
 
-    assert graceful
     given = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
-    assert given > int(pause) + int(graceful[1])
+    assert given > int(pause) + GRACEFUL_TIMEOUT_SECONDS
 
 
 def test_probes_ask_what_the_service_answers(deployment: dict[str, Any]) -> None:

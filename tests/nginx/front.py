@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 from werkzeug.datastructures import Headers
 
 from tests.drivers import Answer, Send
-from tests.servers import PATIENCE_SECONDS, PROJECT, free_port, program, wait_until
+from tests.servers import PROJECT, TIMEOUT_SECONDS, free_port, program, wait_until
 
 SHIPPED = PROJECT / "deploy/nginx"
 SITE = SHIPPED / "templates/site.conf.template"
@@ -74,7 +74,7 @@ def nginx(
         yield front
     finally:
         process.terminate()
-        process.wait(PATIENCE_SECONDS)
+        process.wait(TIMEOUT_SECONDS)
 
 
 def configure(
@@ -148,7 +148,7 @@ class Client:
     front: Front
     address: str = dataclasses.field(default_factory=new_address)
 
-    def connect(self, *, name: str | None = NAME, timeout_seconds: float = PATIENCE_SECONDS) -> ssl.SSLSocket:
+    def connect(self, *, name: str | None = NAME, timeout_seconds: float = TIMEOUT_SECONDS) -> ssl.SSLSocket:
         """Open a connection and say which server it is for."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -170,7 +170,7 @@ class Client:
 
     def ask_in_clear(self, message: bytes) -> list[Answer]:
         """Send bytes without TLS, and return the answers."""
-        with socket.create_connection(("127.0.0.1", self.front.port), timeout=PATIENCE_SECONDS) as connection:
+        with socket.create_connection(("127.0.0.1", self.front.port), timeout=TIMEOUT_SECONDS) as connection:
             connection.sendall(message)
             return answers_in(hear(connection))
 

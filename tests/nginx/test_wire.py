@@ -11,7 +11,7 @@ import pytest
 from tests.drivers import MiniProgram, Sandbox
 from tests.nginx.behind import Backend
 from tests.nginx.front import NAME, Client, Front, get, hear, over_tls
-from tests.servers import PATIENCE_SECONDS
+from tests.servers import TIMEOUT_SECONDS
 
 KIB = 1024
 Write = Callable[[str, bytes], bytes]
@@ -115,7 +115,7 @@ def test_who_is_too_slow_is_cut_off_and_nobody_else_waits(front: Front) -> None:
 
 
 def _begin(client: Client, beginning: bytes) -> bytes:
-    with client.connect(timeout_seconds=PATIENCE_SECONDS) as connection:
+    with client.connect(timeout_seconds=TIMEOUT_SECONDS) as connection:
         connection.sendall(beginning)
         return hear(connection)
 

@@ -16,9 +16,9 @@ from tests.drivers import Answer, MiniProgram, Sandbox, Send, in_process
 from tests.fault_proxy import FaultProxy, fault_proxy
 from tests.servers import RedisServer, redis_server, wait_until
 from tests.stopwatch import stopwatch
-from wxlogin.app import create_app
+from wxlogin.config.settings import Settings
 from wxlogin.services import Services
-from wxlogin.settings import Settings
+from wxlogin.web.app import create_app
 
 BOUND_SECONDS = 1.0
 REDIS_SECONDS = 0.2  # as in production
@@ -81,8 +81,8 @@ def new_service(request: pytest.FixtureRequest, settings: Settings) -> Iterator[
 
 def stop(services: Services) -> None:
     """Close what a process would close by ending."""
-    if services.checks._invalidations:
-        services.checks._invalidations.stop()
+    if services.verifier._listener:
+        services.verifier._listener.stop()
     client = services.sessions._redis._client
     if client:
         client.close()

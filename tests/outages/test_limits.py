@@ -10,7 +10,7 @@ from tests.drivers import MiniProgram, Sandbox
 from tests.outages.conftest import NewService, Witness
 from tests.outages.test_one_server import Fault, frozen, killed
 from tests.servers import RedisServer
-from wxlogin.settings import Settings
+from wxlogin.config.settings import Settings
 
 SIGNED = {"rawData": "{}", "signature": "0" * 40}
 

@@ -17,7 +17,7 @@ from tests.drivers import MiniProgram, Sandbox, over_http
 from tests.fault_proxy import FaultProxy
 from tests.outages.conftest import IMPATIENT, SERVED, NewService, Witness, at_once, logged_in, traffic
 from tests.redis_topologies import LoadingRedisServer, running, turn_read_only, turn_writable
-from tests.servers import PATIENCE_SECONDS, RedisServer, connected, gunicorn, wait_until
+from tests.servers import TIMEOUT_SECONDS, RedisServer, connected, gunicorn, wait_until
 from tests.stopwatch import stopwatch
 
 PASSWORD, ANOTHER = "planted-password", "planted-other-password"
@@ -90,7 +90,7 @@ def test_a_pause_that_is_shorter_than_the_timeout_is_waited_for(server: RedisSer
 
 
 def test_a_script_of_somebody_else_that_takes_long_is_an_outage(server: RedisServer, witness: Witness) -> None:
-    with connected(server.url, timeout_seconds=PATIENCE_SECONDS) as somebody, ThreadPoolExecutor(1) as pool:
+    with connected(server.url, timeout_seconds=TIMEOUT_SECONDS) as somebody, ThreadPoolExecutor(1) as pool:
         somebody.config_set("busy-reply-threshold", 1)  # milliseconds, before which it says nothing at all
         script = pool.submit(somebody.eval, "while true do end", 0)
         wait_until(lambda: witness.user.get("/auth").status == 503, what="the script runs")
@@ -140,7 +140,7 @@ def test_while_it_is_silent_most_requests_are_turned_away_at_once(
         assert proxy.connections - connections_before < 100  # two for each who is not turned away
         assert statistics.median(seconds) < 0.3  # behind 16 who wait for 8 threads, it would take 0.4 or more
         server.thaw()
-        wait_until(lambda: users[0].get("/auth").status == 204, what="the fuse is mended")
+        wait_until(lambda: users[0].get("/auth").status == 204, what="the circuit breaker is closed")
         assert at_once(users, "/auth") == {204: len(users)}
 
 

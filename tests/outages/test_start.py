@@ -13,8 +13,8 @@ from tests.drivers import MiniProgram, Sandbox, Send, in_process
 from tests.outages.conftest import IMPATIENT, careful
 from tests.redis_topologies import Cluster, SentinelGroup, cluster, running
 from tests.servers import RedisServer, wait_until
-from wxlogin.app import from_environment
 from wxlogin.services import Services
+from wxlogin.web.app import from_environment
 
 Start = Callable[[str], Send]
 Appearing = tuple[str, AbstractContextManager[None]]
@@ -26,20 +26,20 @@ def start(
 ) -> Iterator[Start]:
     """Start a service as gunicorn does."""
     monkeypatch.chdir(tmp_path)
-    guards = []
+    gateways = []
 
     def from_environment_with(redis_url: str) -> Send:
         for name, value in (environment(redis_url=redis_url, wechat_api_url=sandbox.url) | IMPATIENT).items():
             monkeypatch.setenv(name, value)
         app = from_environment()
         Services.of(app).health.warn_of_eviction()
-        guards.append(Services.of(app).sessions._redis)
+        gateways.append(Services.of(app).sessions._redis)
         return careful(in_process(app))
 
     yield from_environment_with
-    for guard in guards:
-        if guard._client:
-            guard._client.close()
+    for gateway in gateways:
+        if gateway._client:
+            gateway._client.close()
 
 
 def one_server(folder: Path) -> Appearing:

@@ -13,7 +13,7 @@ from tests.servers import keys_in
 from tests.sessions.test_store import IDLE, SOMEBODY, USER, record_of, store_on
 from wxlogin.sessions.record import User
 from wxlogin.sessions.session_id import SessionId, hash_of
-from wxlogin.sessions.store import RETIRED_SECONDS, SessionStore
+from wxlogin.sessions.store import REPLACED_SECONDS, SessionStore
 
 RETIRED = f"wxlogin:retired:{{wxlogin:user:{hash_of(USER)}}}"
 
@@ -78,7 +78,7 @@ def test_a_replaced_session_is_kept_for_as_long_as_a_code_lives(real_redis: Redi
 
     log_in(store, 2, replaced=log_in(store, 1))
 
-    assert RETIRED_SECONDS - 5 <= real_redis.ttl(RETIRED) <= RETIRED_SECONDS == 300
+    assert REPLACED_SECONDS - 5 <= real_redis.ttl(RETIRED) <= REPLACED_SECONDS == 300
 
 
 def test_a_replaced_session_is_in_no_list(store: SessionStore) -> None:

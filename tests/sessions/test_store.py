@@ -24,20 +24,17 @@ from redis import Redis
 from tests.conftest import SECRET_KEY, Clock
 from tests.fault_proxy import fault_proxy
 from tests.servers import (
-    PATIENCE_SECONDS,
+    TIMEOUT_SECONDS,
     RedisServer,
     connected,
     free_port,
-    guarded,
+    gateway_of,
     keys_in,
     monitored,
     redis_server,
     wait_until,
 )
 from tests.stopwatch import stopwatch
-from wxlogin.redis_guard import StoreUnavailable
-from wxlogin.seal import Seal
-from wxlogin.sessions.interface import Session
 from wxlogin.sessions.record import SessionRecord, User
 from wxlogin.sessions.session_id import SessionId, hash_of
 from wxlogin.sessions.store import (
@@ -48,6 +45,9 @@ from wxlogin.sessions.store import (
     SessionStore,
     StoredSession,
 )
+from wxlogin.storage.encryption import RecordCipher
+from wxlogin.storage.gateway import StoreUnavailable
+from wxlogin.web.flask_session import Session
 
 USER = User("wx4f4bc4dec97d474b", "oPlantedOpenidOfTheFirstUser", "oPlantedUnionidOfTheFirstOne")
 SOMEBODY = User("wx4f4bc4dec97d474b", "oPlantedOpenidOfTheOtherUser")
@@ -66,10 +66,10 @@ def store_on(
     secret_keys: Sequence[str] = (SECRET_KEY,),
 ) -> SessionStore:
     return SessionStore(
-        guarded(redis),
-        Seal(secret_keys),
-        lifetimes=Lifetimes(idle=idle, longest=longest),
-        most_per_user=most_per_user,
+        gateway_of(redis),
+        RecordCipher(secret_keys),
+        lifetimes=Lifetimes(idle=idle, absolute=longest),
+        max_per_user=most_per_user,
         clock=clock,
     )
 
@@ -96,14 +96,14 @@ def seen_now(stored: StoredSession, store: SessionStore) -> SessionRecord:
 
 def touch(store: SessionStore, session_id: SessionId) -> SessionId:
     """See the session now, and return its id."""
-    stored = store.load(session_id)
-    assert store.replace(stored, seen_now(stored, store))
+    stored = store.get(session_id)
+    assert store.update_if_unchanged(stored, seen_now(stored, store))
     return session_id
 
 
 def is_logged_in(store: SessionStore, session_id: SessionId) -> bool:
     try:
-        return bool(store.load(session_id))
+        return bool(store.get(session_id))
     except NotLoggedIn:
         return False
 
@@ -114,7 +114,7 @@ def is_logged_in(store: SessionStore, session_id: SessionId) -> bool:
 def test_what_was_created_is_read(store: SessionStore) -> None:
     created = log_in(store)
 
-    loaded = store.load(created.session_id)
+    loaded = store.get(created.session_id)
 
     assert loaded == created
     assert loaded.record.as_dict() == created.record.as_dict()
@@ -122,7 +122,7 @@ def test_what_was_created_is_read(store: SessionStore) -> None:
 
 def test_what_was_never_created_is_not_logged_in(store: SessionStore) -> None:
     with pytest.raises(NotLoggedIn) as caught:
-        store.load(UNKNOWN)
+        store.get(UNKNOWN)
 
     assert caught.type is NotLoggedIn
 
@@ -152,7 +152,7 @@ def test_the_session_that_a_login_replaces_ends_if_it_was_another_users_too(stor
 
     assert not is_logged_in(store, replaced.session_id)
     assert is_logged_in(store, untouched.session_id)
-    assert store.load(new.session_id).record.user == USER
+    assert store.get(new.session_id).record.user == USER
 
 
 @pytest.mark.parametrize("owner", [USER, SOMEBODY], ids=["of the user", "of another user"])
@@ -170,16 +170,16 @@ def test_what_was_replaced_is_read(store: SessionStore) -> None:
     created = log_in(store)
     changed = dataclasses.replace(created.record, session_key=b64encode(b"the next key").decode())
 
-    assert store.replace(created, changed)
+    assert store.update_if_unchanged(created, changed)
 
-    assert store.load(created.session_id).record == changed
+    assert store.get(created.session_id).record == changed
 
 
 def test_replacing_a_session_that_has_ended_changes_nothing(store: SessionStore, any_redis: Redis) -> None:
     created = log_in(store)
     store.delete(created.session_id)
 
-    assert not store.replace(created, seen_now(created, store))
+    assert not store.update_if_unchanged(created, seen_now(created, store))
 
     assert keys_in(any_redis) == []
 
@@ -187,11 +187,11 @@ def test_replacing_a_session_that_has_ended_changes_nothing(store: SessionStore,
 def test_replacing_a_session_that_has_changed_meanwhile_changes_nothing(store: SessionStore) -> None:
     created = log_in(store)
     first = dataclasses.replace(created.record, user_agent="the first")
-    store.replace(created, first)
+    store.update_if_unchanged(created, first)
 
-    assert not store.replace(created, dataclasses.replace(created.record, user_agent="the second"))
+    assert not store.update_if_unchanged(created, dataclasses.replace(created.record, user_agent="the second"))
 
-    assert store.load(created.session_id).record == first
+    assert store.get(created.session_id).record == first
 
 
 def test_replacing_a_session_that_has_expired_changes_nothing(
@@ -200,7 +200,7 @@ def test_replacing_a_session_that_has_expired_changes_nothing(
     created = log_in(store)
     clock.advance(IDLE)
 
-    assert not store.replace(created, seen_now(created, store))
+    assert not store.update_if_unchanged(created, seen_now(created, store))
 
     assert any_redis.hget(created.session_id.key, created.session_id.field) == created.value
 
@@ -211,7 +211,7 @@ def test_a_session_that_was_ended_is_over(store: SessionStore) -> None:
     assert store.delete(ended.session_id)
 
     with pytest.raises(NotLoggedIn) as caught:
-        store.load(ended.session_id)
+        store.get(ended.session_id)
     assert caught.type is NotLoggedIn
     assert is_logged_in(store, untouched.session_id)
 
@@ -225,11 +225,11 @@ def test_a_session_is_ended_once(store: SessionStore) -> None:
 def test_a_renewed_session_goes_on_under_another_id(store: SessionStore) -> None:
     created, untouched = log_in(store), log_in(store)
 
-    renewed = store.renew(created)
+    renewed = store.rotate_id(created)
 
     assert renewed.session_id != created.session_id
     assert not is_logged_in(store, created.session_id)
-    assert store.load(renewed.session_id) == renewed
+    assert store.get(renewed.session_id) == renewed
     assert renewed.record == created.record
     assert is_logged_in(store, untouched.session_id)
 
@@ -238,16 +238,16 @@ def test_a_renewed_session_keeps_its_expiry_and_when_it_was_made(store: SessionS
     created = log_in(store)
     clock.advance(100)
 
-    renewed = store.renew(created)
+    renewed = store.rotate_id(created)
 
     assert renewed.value[:10] == created.value[:10]
 
 
 def test_a_session_that_has_changed_meanwhile_is_renewed(store: SessionStore) -> None:
     created = log_in(store)
-    store.replace(created, dataclasses.replace(created.record, user_agent="meanwhile"))
+    store.update_if_unchanged(created, dataclasses.replace(created.record, user_agent="meanwhile"))
 
-    assert is_logged_in(store, store.renew(created).session_id)
+    assert is_logged_in(store, store.rotate_id(created).session_id)
 
 
 def test_a_session_that_has_ended_meanwhile_is_not_renewed(store: SessionStore, any_redis: Redis) -> None:
@@ -255,7 +255,7 @@ def test_a_session_that_has_ended_meanwhile_is_not_renewed(store: SessionStore, 
     store.delete_all(hash_of(USER))
 
     with pytest.raises(NotLoggedIn):
-        store.renew(created)
+        store.rotate_id(created)
 
     assert keys_in(any_redis) == []
 
@@ -334,7 +334,7 @@ def test_a_list_tells_of_no_later_end_than_redis_was_told(
 def test_a_session_that_was_ended_by_its_handle_is_over_and_no_other(store: SessionStore) -> None:
     ended, untouched = log_in(store).session_id, log_in(store).session_id
 
-    assert store.delete_one(hash_of(USER), ended.field)
+    assert store.delete_by_handle(hash_of(USER), ended.field)
 
     assert not is_logged_in(store, ended)
     assert is_logged_in(store, untouched)
@@ -343,13 +343,13 @@ def test_a_session_that_was_ended_by_its_handle_is_over_and_no_other(store: Sess
 def test_a_session_is_ended_by_its_handle_once(store: SessionStore) -> None:
     handle = log_in(store).session_id.field
 
-    assert [store.delete_one(hash_of(USER), handle) for _ in range(2)] == [True, False]
+    assert [store.delete_by_handle(hash_of(USER), handle) for _ in range(2)] == [True, False]
 
 
 def test_a_handle_ends_nothing_in_another_users_name(store: SessionStore) -> None:
     created = log_in(store).session_id
 
-    assert not store.delete_one(hash_of(SOMEBODY), created.field)
+    assert not store.delete_by_handle(hash_of(SOMEBODY), created.field)
 
     assert is_logged_in(store, created)
 
@@ -374,7 +374,7 @@ def test_what_can_not_be_a_handle_ends_nothing_and_is_not_told_to_redis(
     created = log_in(warm)
 
     with watching(the_redis_server) as commands:
-        assert not warm.delete_one(hash_of(USER), handle)
+        assert not warm.delete_by_handle(hash_of(USER), handle)
 
     assert commands == []
     assert is_logged_in(warm, created.session_id)
@@ -400,7 +400,7 @@ def test_all_sessions_end_once(store: SessionStore) -> None:
 def test_all_sessions_but_one_end(store: SessionStore) -> None:
     first, spared, last = (log_in(store).session_id for _ in range(3))
 
-    assert store.delete_all(hash_of(USER), but=spared.field) == 2
+    assert store.delete_all(hash_of(USER), except_handle=spared.field) == 2
 
     assert [is_logged_in(store, each) for each in (first, spared, last)] == [False, True, False]
 
@@ -410,7 +410,7 @@ def test_if_the_one_that_stays_has_ended_all_end(store: SessionStore, any_redis:
     ended = log_in(store).session_id
     store.delete(ended)
 
-    assert store.delete_all(hash_of(USER), but=ended.field) == 1
+    assert store.delete_all(hash_of(USER), except_handle=ended.field) == 1
 
     assert keys_in(any_redis) == []
 
@@ -420,7 +420,7 @@ def test_after_all_others_end_the_key_lives_as_long_as_the_one_that_stays(any_re
     store = store_on(any_redis, clock, idle=500)
     spared = log_in(store).session_id
 
-    store.delete_all(hash_of(USER), but=spared.field)
+    store.delete_all(hash_of(USER), except_handle=spared.field)
 
     assert any_redis.expiretime(spared.key) == store.now() + 500
 
@@ -468,7 +468,7 @@ def test_the_oldest_is_the_one_made_first_whenever_it_was_seen(any_redis: Redis,
 def test_a_renewed_session_is_as_old_as_before(any_redis: Redis, clock: Clock) -> None:
     store = store_on(any_redis, clock, most_per_user=2)
     oldest, other = log_in_often(store, clock, 2)
-    renewed = store.renew(store.load(oldest)).session_id
+    renewed = store.rotate_id(store.get(oldest)).session_id
 
     log_in(store)
 
@@ -551,13 +551,13 @@ def test_what_an_older_key_sealed_is_read_and_listed(any_redis: Redis, clock: Cl
 
     store = store_on(any_redis, clock, secret_keys=[NEW, OLD])
 
-    assert store.load(created.session_id) == created
+    assert store.get(created.session_id) == created
     assert handles(store) == [created.session_id.field]
 
 
 RESEAL: dict[str, Callable[[SessionStore, StoredSession], SessionId]] = {
     "touched": lambda store, stored: touch(store, stored.session_id),
-    "renewed": lambda store, stored: store.renew(stored).session_id,
+    "renewed": lambda store, stored: store.rotate_id(stored).session_id,
 }
 
 
@@ -581,7 +581,7 @@ def test_a_login_is_sealed_under_the_newest_key(any_redis: Redis, clock: Clock) 
 
 def test_without_the_key_that_sealed_it_a_record_is_nobodys(any_redis: Redis, clock: Clock) -> None:
     created = log_in(store_on(any_redis, clock, secret_keys=[OLD]))
-    store_on(any_redis, clock, secret_keys=[NEW, OLD]).load(created.session_id)
+    store_on(any_redis, clock, secret_keys=[NEW, OLD]).get(created.session_id)
 
     store = store_on(any_redis, clock, secret_keys=[NEW])
 
@@ -631,7 +631,7 @@ def test_a_change_moves_the_expiry_and_keeps_when_a_session_was_made(store: Sess
 
     touch(store, created.session_id)
 
-    value = store.load(created.session_id).value
+    value = store.get(created.session_id).value
     assert int.from_bytes(value[:4], "big") == store.now() + IDLE
     assert value[4:10] == created.value[4:10]
 
@@ -648,7 +648,7 @@ def test_the_key_expires_with_the_last_of_its_sessions(
     assert any_redis.expiretime(first.key) == start + 100 + IDLE
 
     clock.advance(100)
-    store.replace(second, seen_now(second, store))
+    store.update_if_unchanged(second, seen_now(second, store))
     assert any_redis.expiretime(first.key) == start + 200 + IDLE
 
     store.delete(second.session_id)
@@ -669,10 +669,10 @@ Write = Callable[[SessionStore, StoredSession], object]
 
 WRITES: dict[str, Write] = {
     "create": lambda store, _: log_in(store),
-    "replace": lambda store, stored: store.replace(stored, stored.record),
-    "renew": lambda store, stored: store.renew(stored),
+    "replace": lambda store, stored: store.update_if_unchanged(stored, stored.record),
+    "renew": lambda store, stored: store.rotate_id(stored),
     "delete": lambda store, stored: store.delete(stored.session_id),
-    "delete one": lambda store, stored: store.delete_one(hash_of(USER), stored.session_id.field),
+    "delete one": lambda store, stored: store.delete_by_handle(hash_of(USER), stored.session_id.field),
     "create in place of another user's": lambda store, stored: log_in(store, SOMEBODY, replaced=stored.session_id),
 }
 
@@ -697,7 +697,7 @@ def test_every_write_prunes_what_has_expired(store: SessionStore, any_redis: Red
 ENDINGS: dict[str, Write] = {
     **{name: WRITES[name] for name in ("delete", "delete one", "create in place of another user's")},
     "delete all": lambda store, _: store.delete_all(hash_of(USER)),
-    "delete all but an unknown one": lambda store, _: store.delete_all(hash_of(USER), but=UNKNOWN.field),
+    "delete all but an unknown one": lambda store, _: store.delete_all(hash_of(USER), except_handle=UNKNOWN.field),
 }
 
 
@@ -748,22 +748,22 @@ def test_a_session_ends_when_it_was_not_seen_for_long(store: SessionStore, clock
 
     clock.advance(1)
     with pytest.raises(SessionExpired):
-        store.load(created.session_id)
+        store.get(created.session_id)
 
 
 def test_a_session_that_is_seen_all_the_time_ends_when_it_is_old(store: SessionStore, clock: Clock) -> None:
     created = log_in(store)
     for _ in range(LONGEST // 500 - 1):
         clock.advance(500)
-        stored = store.load(created.session_id)
-        assert store.replace(stored, seen_now(stored, store))
+        stored = store.get(created.session_id)
+        assert store.update_if_unchanged(stored, seen_now(stored, store))
 
     clock.advance(499)
     assert is_logged_in(store, created.session_id)
 
     clock.advance(1)
     with pytest.raises(SessionExpired):
-        store.load(created.session_id)
+        store.get(created.session_id)
 
 
 def test_redis_is_told_of_the_nearer_of_the_two_ends(store: SessionStore, any_redis: Redis, clock: Clock) -> None:
@@ -784,7 +784,7 @@ def test_shorter_settings_apply_at_once(
     clock.advance(100)
 
     with pytest.raises(SessionExpired):
-        store_on(any_redis, clock, idle=idle, longest=longest).load(created.session_id)
+        store_on(any_redis, clock, idle=idle, longest=longest).get(created.session_id)
 
 
 def test_longer_settings_do_not_bring_back_what_has_expired(
@@ -794,7 +794,7 @@ def test_longer_settings_do_not_bring_back_what_has_expired(
     clock.advance(IDLE)
 
     with pytest.raises(SessionExpired):
-        store_on(any_redis, clock, idle=10 * IDLE, longest=10 * LONGEST).load(created.session_id)
+        store_on(any_redis, clock, idle=10 * IDLE, longest=10 * LONGEST).get(created.session_id)
 
 
 # records that are not ours
@@ -831,7 +831,7 @@ def test_an_altered_record_is_nobodys(store: SessionStore, any_redis: Redis, alt
     any_redis.hset(created.session_id.key, created.session_id.field, alter(created.value))
 
     with pytest.raises(NotLoggedIn) as caught:
-        store.load(created.session_id)
+        store.get(created.session_id)
 
     assert caught.type is NotLoggedIn
 
@@ -871,7 +871,7 @@ def test_a_record_with_any_bit_of_its_head_flipped_is_not_ours(store: SessionSto
     def reason(bit: int) -> type[Exception]:
         any_redis.hset(session_id.key, session_id.field, (head ^ 1 << bit).to_bytes(10, "big") + rest)
         with pytest.raises(NotLoggedIn) as caught:
-            store.load(session_id)
+            store.get(session_id)
         return caught.type
 
     assert {reason(bit) for bit in range(80)} == {NotLoggedIn}
@@ -938,14 +938,14 @@ def test_a_key_of_a_wrong_type_is_nobodys(
     make(any_redis, created.session_id.key)
 
     with pytest.raises(NotLoggedIn):
-        store.load(created.session_id)
+        store.get(created.session_id)
 
     with pytest.raises(NotLoggedIn):
-        store.renew(created)
+        store.rotate_id(created)
     assert store.list(hash_of(USER)) == []
-    assert not store.replace(created, created.record)
+    assert not store.update_if_unchanged(created, created.record)
     assert not store.delete(created.session_id)
-    assert not store.delete_one(hash_of(USER), created.session_id.field)
+    assert not store.delete_by_handle(hash_of(USER), created.session_id.field)
     assert store.delete_all(hash_of(USER)) == 0
 
 
@@ -994,7 +994,7 @@ def test_a_check_that_redis_refuses_makes_the_store_unavailable_and_logs_nobody_
             connected(url, timeout_seconds=1) as redis,
             pytest.raises(StoreUnavailable),
         ):
-            store_on(redis, clock).load(created.session_id)
+            store_on(redis, clock).get(created.session_id)
     finally:
         real_redis.acl_deluser("ann")
 
@@ -1007,7 +1007,7 @@ def test_a_warning_says_that_a_record_is_not_ours_and_nothing_of_what_it_is(
     caplog.set_level(logging.DEBUG)
 
     with pytest.raises(NotLoggedIn):
-        store.load(created.session_id)
+        store.get(created.session_id)
 
     assert [(entry.name, entry.levelname) for entry in caplog.records] == [("wxlogin.sessions.store", "WARNING")]
     assert not re_quotes(caplog.text, created.session_id)
@@ -1037,7 +1037,7 @@ def test_a_warning_says_that_a_key_is_not_ours_and_nothing_of_what_it_is(
     caplog.set_level(logging.DEBUG)
 
     with pytest.raises(NotLoggedIn):
-        store.load(UNKNOWN)
+        store.get(UNKNOWN)
 
     assert [(entry.name, entry.levelname) for entry in caplog.records] == [("wxlogin.sessions.store", "WARNING")]
     assert not re_quotes(caplog.text, UNKNOWN)
@@ -1054,7 +1054,7 @@ def re_quotes(log: str, session_id: SessionId) -> list[str]:
 
 def test_nothing_in_redis_is_a_secret_or_opens_anything(store: SessionStore, any_redis: Redis) -> None:
     one, other = log_in(store), log_in(store, SOMEBODY)
-    store.replace(one, dataclasses.replace(one.record, user_agent="oPlantedUserAgent"))
+    store.update_if_unchanged(one, dataclasses.replace(one.record, user_agent="oPlantedUserAgent"))
 
     everything = everything_in(any_redis)
 
@@ -1069,11 +1069,11 @@ def test_nothing_on_the_way_to_redis_is_a_secret_or_opens_anything(
 
     with watching(the_redis_server) as commands:
         created = log_in(store, replaced=UNKNOWN)
-        store.replace(store.load(created.session_id), created.record)
+        store.update_if_unchanged(store.get(created.session_id), created.record)
         store.list(hash_of(USER))
-        renewed = store.renew(created)
-        store.delete_one(hash_of(USER), renewed.session_id.field)
-        store.delete_all(hash_of(USER), but=created.session_id.field)
+        renewed = store.rotate_id(created)
+        store.delete_by_handle(hash_of(USER), renewed.session_id.field)
+        store.delete_all(hash_of(USER), except_handle=created.session_id.field)
         store.delete(created.session_id)
 
     assert len(commands) == 8
@@ -1169,7 +1169,7 @@ def test_a_check_is_one_command(the_redis_server: RedisServer, warm: SessionStor
     created = log_in(warm)
 
     with watching(the_redis_server) as commands:
-        warm.load(created.session_id)
+        warm.get(created.session_id)
 
     assert commands == [f"HGET {created.session_id.key} {created.session_id.field}"]
 
@@ -1186,7 +1186,9 @@ def test_a_list_is_one_command(the_redis_server: RedisServer, warm: SessionStore
 ONE_COMMAND: dict[str, Write] = {
     "delete one": WRITES["delete one"],
     "delete all": lambda store, _: store.delete_all(hash_of(USER)),
-    "delete all but one": lambda store, stored: store.delete_all(hash_of(USER), but=stored.session_id.field),
+    "delete all but one": lambda store, stored: store.delete_all(
+        hash_of(USER), except_handle=stored.session_id.field
+    ),
     "renew": WRITES["renew"],
 }
 
@@ -1207,7 +1209,7 @@ def test_a_change_is_one_command(the_redis_server: RedisServer, warm: SessionSto
     created = log_in(warm)
 
     with watching(the_redis_server) as commands:
-        warm.replace(created, created.record)
+        warm.update_if_unchanged(created, created.record)
 
     assert names_of(commands) == ["EVAL"]
 
@@ -1230,7 +1232,7 @@ def test_redis_may_forget_its_scripts_at_any_time(real_redis: Redis, clock: Cloc
 
     real_redis.script_flush()
 
-    assert store.replace(created, created.record)
+    assert store.update_if_unchanged(created, created.record)
     real_redis.script_flush()
     assert store.delete(created.session_id)
     real_redis.script_flush()
@@ -1279,13 +1281,13 @@ def test_a_renewal_whose_answer_is_lost_is_done_once(
     created = log_in(store_on(real_redis, clock))
 
     with losing_the_first_answer(the_redis_server) as redis:
-        renewed = store_on(redis, clock).renew(created)
+        renewed = store_on(redis, clock).rotate_id(created)
 
     assert real_redis.hkeys(renewed.session_id.key) == [renewed.session_id.field.encode()]
 
 
 END_ALL: dict[str, Callable[[SessionStore, SessionId], object]] = {
-    "one": lambda store, session_id: store.delete_one(session_id.user_hash, session_id.field),
+    "one": lambda store, session_id: store.delete_by_handle(session_id.user_hash, session_id.field),
     "all": lambda store, session_id: store.delete_all(session_id.user_hash),
 }
 
@@ -1306,8 +1308,8 @@ def test_ending_sessions_is_done_although_its_answer_is_lost(
 
 
 END_ONCE: dict[str, Callable[[SessionStore, SessionId], object]] = {
-    "one": lambda store, own: store.delete_one(own.user_hash, own.field, repeatable=False),
-    "all": lambda store, own: store.delete_all(own.user_hash, repeatable=False),
+    "one": lambda store, own: store.delete_by_handle(own.user_hash, own.field, retry_safe=False),
+    "all": lambda store, own: store.delete_all(own.user_hash, retry_safe=False),
 }
 
 
@@ -1343,7 +1345,7 @@ def test_a_logout_whose_answer_is_lost_is_done(
 OPERATIONS: dict[str, Callable[[SessionStore, StoredSession], object]] = {
     **WRITES,
     **ONE_COMMAND,
-    "load": lambda store, stored: store.load(stored.session_id),
+    "load": lambda store, stored: store.get(stored.session_id),
     "list": lambda store, stored: store.list(hash_of(USER)),
 }
 
@@ -1400,7 +1402,7 @@ def losing_the_first_answer(server: RedisServer, *, forwards: bool = True) -> It
 
 
 def relay(listener: socket.socket, port: int, forwards: bool) -> None:
-    listener.settimeout(PATIENCE_SECONDS)
+    listener.settimeout(TIMEOUT_SECONDS)
     with listener.accept()[0] as client, socket.create_connection(("127.0.0.1", port)) as redis:
         request = client.recv(65536)
         if forwards:
@@ -1451,7 +1453,7 @@ def test_of_20_changes_at_once_one_wins(store: SessionStore) -> None:
     won: list[bool] = []
 
     def change() -> StoredSession:
-        won.append(store.replace(created, created.record))
+        won.append(store.update_if_unchanged(created, created.record))
         return created
 
     at_once(change)
@@ -1467,7 +1469,7 @@ def test_no_change_brings_back_what_is_logged_out_at_the_same_time(store: Sessio
         if next(turns) == 10:
             store.delete(created.session_id)
         else:
-            store.replace(created, created.record)
+            store.update_if_unchanged(created, created.record)
         return created
 
     at_once(change_or_log_out)
@@ -1496,7 +1498,7 @@ def overlap(one: Callable[[int], object], other: Callable[[int], object]) -> Non
 
 def renew(session: Session) -> None:
     with contextlib.suppress(NotLoggedIn):
-        session.renew()
+        session.rotate_id()
 
 
 WAYS_TO_END: dict[str, Callable[[SessionStore, SessionId], object]] = {
@@ -1646,13 +1648,13 @@ class SessionsOfThreeUsers(RuleBasedStateMachine):
         kept = self.sessions[session_id]
         if self._has_expired(kept.record):
             return self._use_in_vain(session_id, SessionExpired)
-        stored = self.store.load(session_id)
+        stored = self.store.get(session_id)
         assert stored.record == kept.record
         return kept.changes, stored
 
     def _use_in_vain(self, session_id: SessionId, why: type[NotLoggedIn]) -> object:
         with pytest.raises(NotLoggedIn) as caught:
-            self.store.load(session_id)
+            self.store.get(session_id)
         assert caught.type is why
         return multiple()
 
@@ -1663,7 +1665,7 @@ class SessionsOfThreeUsers(RuleBasedStateMachine):
         kept = self.sessions.get(stored.session_id)
         may = kept is not None and kept.changes == changes and not self._has_expired(stored.record)
 
-        assert self.store.replace(stored, record) == may
+        assert self.store.update_if_unchanged(stored, record) == may
 
         if kept and may:
             kept.changes, kept.record = changes + 1, record
@@ -1673,9 +1675,9 @@ class SessionsOfThreeUsers(RuleBasedStateMachine):
         _, stored = read
         if stored.session_id not in self.sessions:
             with pytest.raises(NotLoggedIn):
-                self.store.renew(stored)
+                self.store.rotate_id(stored)
             return multiple()
-        renewed = self.store.renew(stored)
+        renewed = self.store.rotate_id(stored)
         kept = self.sessions.pop(stored.session_id)
         self.sessions[renewed.session_id] = Kept(stored.record, kept.number)
         return renewed.session_id
@@ -1690,7 +1692,7 @@ class SessionsOfThreeUsers(RuleBasedStateMachine):
     def log_one_out(self, session_id: SessionId, user: User) -> None:
         is_his = session_id in self._newest_first(user)
 
-        assert self.store.delete_one(hash_of(user), session_id.field) == is_his
+        assert self.store.delete_by_handle(hash_of(user), session_id.field) == is_his
 
         if is_his:
             del self.sessions[session_id]
@@ -1703,7 +1705,7 @@ class SessionsOfThreeUsers(RuleBasedStateMachine):
     def log_out_everywhere_else(self, session_id: SessionId, user: User) -> None:
         others = [each for each in self._newest_first(user) if each != session_id]
 
-        self._end(others, self.store.delete_all(hash_of(user), but=session_id.field))
+        self._end(others, self.store.delete_all(hash_of(user), except_handle=session_id.field))
 
     def _end(self, expected: list[SessionId], ended: int) -> None:
         assert ended == len(expected)

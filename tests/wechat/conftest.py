@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import pytest
 
 from tests.wechat.drivers import APPID, PATIENT, SECRET, BadDay, Certificates, Outcome, api_at, live_through
-from wxlogin.wechat.api import Timeouts, WeChatApi
-from wxlogin.wechat.client import WeChatClient
+from wxlogin.wechat.api.client import WeChatClient
+from wxlogin.wechat.api.http import Timeouts, WeChatApi
 
 
 class ApiOf(Protocol):

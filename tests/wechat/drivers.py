@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.redis_topologies import usage
-from tests.servers import PATIENCE_SECONDS, free_port
+from tests.servers import TIMEOUT_SECONDS, free_port
 from tests.stopwatch import stopwatch
 from tests.wechat.upstream import (
     Behaviour,
@@ -49,10 +49,10 @@ from tests.wechat.upstream import (
     talks_no_tls,
     upstream,
 )
-from wxlogin.wechat.api import Timeouts, WeChatApi
-from wxlogin.wechat.client import WeChatClient
-from wxlogin.wechat.errors import WeChatError
-from wxlogin.wechat.models import AccessToken, CodeSession, PhoneNumber
+from wxlogin.wechat.api.client import WeChatClient
+from wxlogin.wechat.api.errors import WeChatError
+from wxlogin.wechat.api.http import Timeouts, WeChatApi
+from wxlogin.wechat.api.models import AccessToken, CodeSession, PhoneNumber
 
 APPID = "wx4f4bc4dec97d474b"
 # With characters whose URL encoding differs, so that a leak shows in each of its forms.
@@ -83,7 +83,7 @@ RID = "66c69111-4157f271-729ca238"
 PATIENT = Timeouts(connect=5, read=5, total=10)
 # A busy machine takes a while for a TLS handshake.
 HASTY = Timeouts(connect=1, read=0.3, total=1.3)
-LONGEST_SECONDS = 3
+MAX_SECONDS = 3
 """What no such call may take, on the slowest of machines."""
 
 
@@ -369,7 +369,7 @@ def live_through(day: BadDay, certificates: Certificates, endpoint: Endpoint = L
 
 def _still_open(seen: Upstream) -> int:
     """Return how many connections are open, when the stand-in has had the time to see them end."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while seen.open and time.monotonic() < deadline:
         seen.stopped.wait(0.01)
     return seen.open
@@ -455,7 +455,7 @@ def api_at(
     return WeChatApi(
         url,
         timeouts=timeouts,
-        most_connections=most,
+        max_connections=most,
         authorities_path=str(certificates.authority),
         **{"sleep": lambda _: None, **more},
     )

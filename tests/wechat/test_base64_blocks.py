@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.wechat.test_crypto import IV, OFFICIAL_DATA
-from wxlogin.wechat.base64_blocks import InvalidBase64, decode_blocks, decode_exact_blocks
+from wxlogin.wechat.api.base64_blocks import InvalidBase64, decode_blocks, decode_exact_blocks
 
 MAX_BLOCKS = 2048
 OFFICIAL_BLOCKS = b64decode(OFFICIAL_DATA)

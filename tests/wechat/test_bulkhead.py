@@ -10,9 +10,9 @@ from contextlib import AbstractContextManager, ExitStack
 import pytest
 
 from tests.conftest import Clock
-from wxlogin.wechat.bulkhead import QUICK_SECONDS, SPARE_SECONDS, Bulkhead
-from wxlogin.wechat.connections import time_left
-from wxlogin.wechat.errors import TurnedAway
+from wxlogin.resilience.deadline import time_left
+from wxlogin.wechat.api.bulkhead import QUICK_SECONDS, SPARE_SECONDS, Bulkhead
+from wxlogin.wechat.api.errors import CallRejected
 
 _ALL = 100
 
@@ -36,13 +36,13 @@ def _seconds_in(place: AbstractContextManager[None]) -> float:
 
 def _take(places: int, bulkhead: Bulkhead, waiting: ExitStack) -> None:
     for _ in range(places):
-        waiting.enter_context(bulkhead.place())
+        waiting.enter_context(bulkhead.slot())
 
 
 def test_half_of_the_threads_may_wait_as_long_as_they_like(bulkhead: Bulkhead, waiting: ExitStack) -> None:
     _take(3, bulkhead, waiting)
 
-    assert _seconds_in(bulkhead.place()) == _ALL
+    assert _seconds_in(bulkhead.slot()) == _ALL
 
 
 def test_the_other_half_may_wait_briefly_while_nobody_waits_for_long(
@@ -50,13 +50,13 @@ def test_the_other_half_may_wait_briefly_while_nobody_waits_for_long(
 ) -> None:
     _take(4, bulkhead, waiting)
 
-    assert _seconds_in(bulkhead.place()) == SPARE_SECONDS
+    assert _seconds_in(bulkhead.slot()) == SPARE_SECONDS
 
 
 def test_more_than_there_are_threads_never_wait(bulkhead: Bulkhead, waiting: ExitStack) -> None:
     _take(8, bulkhead, waiting)
 
-    with pytest.raises(TurnedAway):
+    with pytest.raises(CallRejected):
         _take(1, bulkhead, waiting)
 
 
@@ -65,16 +65,16 @@ def test_while_somebody_waits_for_long_half_is_all(bulkhead: Bulkhead, waiting: 
     clock.advance(QUICK_SECONDS + 0.01)
     _take(3, bulkhead, waiting)
 
-    with pytest.raises(TurnedAway):
+    with pytest.raises(CallRejected):
         _take(1, bulkhead, waiting)
 
 
 def test_after_somebody_waited_for_long_half_is_all(bulkhead: Bulkhead, waiting: ExitStack, clock: Clock) -> None:
-    with bulkhead.place():
+    with bulkhead.slot():
         clock.advance(QUICK_SECONDS + 0.01)
     _take(4, bulkhead, waiting)
 
-    with pytest.raises(TurnedAway):
+    with pytest.raises(CallRejected):
         _take(1, bulkhead, waiting)
 
 
@@ -82,11 +82,11 @@ def test_after_somebody_waited_briefly_the_other_half_may_wait_again(
     bulkhead: Bulkhead, waiting: ExitStack, clock: Clock
 ) -> None:
     for seconds in (60, QUICK_SECONDS / 2):
-        with bulkhead.place():
+        with bulkhead.slot():
             clock.advance(seconds)
     _take(4, bulkhead, waiting)
 
-    assert _seconds_in(bulkhead.place()) == SPARE_SECONDS
+    assert _seconds_in(bulkhead.slot()) == SPARE_SECONDS
 
 
 def test_who_asks_nobody_may_come_while_the_others_wait_a_little_longer(
@@ -95,7 +95,7 @@ def test_who_asks_nobody_may_come_while_the_others_wait_a_little_longer(
     _take(4, bulkhead, waiting)
     clock.advance(0.5)
 
-    assert _seconds_in(bulkhead.place(quick_seconds=1.0)) == SPARE_SECONDS
+    assert _seconds_in(bulkhead.slot(quick_seconds=1.0)) == SPARE_SECONDS
 
 
 def test_a_place_is_free_again_when_it_is_left(bulkhead: Bulkhead, clock: Clock) -> None:
@@ -103,19 +103,19 @@ def test_a_place_is_free_again_when_it_is_left(bulkhead: Bulkhead, clock: Clock)
         _take(4, bulkhead, waiting)
         clock.advance(60)
 
-    assert _seconds_in(bulkhead.place()) == _ALL
+    assert _seconds_in(bulkhead.slot()) == _ALL
 
 
 def test_a_place_is_free_again_when_it_is_left_with_an_error(bulkhead: Bulkhead) -> None:
     for _ in range(20):
-        with pytest.raises(ZeroDivisionError), bulkhead.place():
+        with pytest.raises(ZeroDivisionError), bulkhead.slot():
             raise ZeroDivisionError
 
-    assert _seconds_in(bulkhead.place()) == _ALL
+    assert _seconds_in(bulkhead.slot()) == _ALL
 
 
 def test_a_process_of_one_thread_can_log_in_too(clock: Clock) -> None:
-    assert _seconds_in(Bulkhead(1, seconds=_ALL, clock=clock).place()) == _ALL
+    assert _seconds_in(Bulkhead(1, seconds=_ALL, clock=clock).slot()) == _ALL
 
 
 def test_threads_that_come_at_once_share_the_places(bulkhead: Bulkhead) -> None:
@@ -125,10 +125,10 @@ def test_threads_that_come_at_once_share_the_places(bulkhead: Bulkhead) -> None:
 
     def come() -> None:
         try:
-            with bulkhead.place():
+            with bulkhead.slot():
                 outcomes.append(round(time_left()))
                 all_there.wait()
-        except TurnedAway:
+        except CallRejected:
             outcomes.append(0)
             all_there.wait()
 

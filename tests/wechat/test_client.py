@@ -20,7 +20,7 @@ from tests.wechat.drivers import (
     BAD_DAYS,
     CODE,
     LEAKS,
-    LONGEST_SECONDS,
+    MAX_SECONDS,
     NO_ANSWERS,
     NOT_REACHED,
     OPENID,
@@ -42,23 +42,23 @@ from tests.wechat.drivers import (
     success,
 )
 from tests.wechat.upstream import Peer, Upstream, answer, chunked, plays, plays_and_closes, upstream
-from wxlogin.wechat.api import WeChatApi
-from wxlogin.wechat.client import WeChatClient
-from wxlogin.wechat.errors import (
-    Busy,
+from wxlogin.wechat.api.client import WeChatClient
+from wxlogin.wechat.api.errors import (
+    CallRejected,
     CodeUsed,
+    ConnectionFailed,
     CredentialsRejected,
     InvalidCode,
-    NoAnswer,
-    NotReached,
+    InvalidResponse,
     RateLimited,
-    Refused,
-    TurnedAway,
-    UnusableAnswer,
+    ResponseLost,
+    SystemBusy,
     UserBlocked,
+    WeChatAPIError,
     WeChatError,
 )
-from wxlogin.wechat.models import CodeSession
+from wxlogin.wechat.api.http import WeChatApi
+from wxlogin.wechat.api.models import CodeSession
 
 NO_CONNECTION_LEFT = NO_ANSWERS | TIMEOUTS | NOT_REACHED | TLS_FAILURES
 TRIED_ONCE = {name: day for name, day in BAD_DAYS.items() if name != "errcode -1"}
@@ -248,7 +248,7 @@ def test_an_answer_may_end_with_the_connection(client_of: ClientOf) -> None:
 @pytest.mark.parametrize(
     ("errcode", "kind"),
     [
-        (-1, Busy),
+        (-1, SystemBusy),
         (40029, InvalidCode),
         (42003, InvalidCode),
         (40163, CodeUsed),
@@ -258,15 +258,15 @@ def test_an_answer_may_end_with_the_connection(client_of: ClientOf) -> None:
         (40013, CredentialsRejected),
         (40125, CredentialsRejected),
         (40164, CredentialsRejected),
-        (41008, Refused),
-        (99999, Refused),
+        (41008, WeChatAPIError),
+        (99999, WeChatAPIError),
     ],
 )
 @pytest.mark.parametrize("form", [int, str])
 def test_a_no_has_its_class_its_errcode_and_its_rid(
-    errcode: int, form: type[int] | type[str], kind: type[Refused], client_of: ClientOf
+    errcode: int, form: type[int] | type[str], kind: type[WeChatAPIError], client_of: ClientOf
 ) -> None:
-    with upstream(plays(answer(refusal(form(errcode))))) as seen, pytest.raises(Refused) as raised:
+    with upstream(plays(answer(refusal(form(errcode))))) as seen, pytest.raises(WeChatAPIError) as raised:
         client_of(seen.url).code2session(CODE)
 
     assert type(raised.value) is kind
@@ -294,28 +294,28 @@ def test_a_no_counts_even_beside_a_user(client_of: ClientOf) -> None:
 def test_an_answer_that_wechat_does_not_document_is_unusable(day: BadDay, outcome_of: OutcomeOf) -> None:
     outcome = outcome_of(day)
 
-    assert type(outcome.error) is UnusableAnswer
+    assert type(outcome.error) is InvalidResponse
 
 
 @pytest.mark.parametrize("day", NO_ANSWERS.values(), ids=NO_ANSWERS)
 def test_an_answer_that_does_not_arrive_whole_is_none(day: BadDay, outcome_of: OutcomeOf) -> None:
     outcome = outcome_of(day)
 
-    assert type(outcome.error) is NoAnswer
+    assert type(outcome.error) is ResponseLost
 
 
 @pytest.mark.parametrize("day", TIMEOUTS.values(), ids=TIMEOUTS)
 def test_an_answer_that_does_not_arrive_in_time_is_none(day: BadDay, outcome_of: OutcomeOf) -> None:
     outcome = outcome_of(day)
 
-    assert type(outcome.error) is NoAnswer
+    assert type(outcome.error) is ResponseLost
 
 
 @pytest.mark.parametrize("day", NOT_REACHED.values(), ids=NOT_REACHED)
 def test_a_server_that_is_not_there_is_not_reached(day: BadDay, outcome_of: OutcomeOf) -> None:
     outcome = outcome_of(day)
 
-    assert type(outcome.error) is NotReached
+    assert type(outcome.error) is ConnectionFailed
     assert outcome.upstream.requests == []
 
 
@@ -323,7 +323,7 @@ def test_a_server_that_is_not_there_is_not_reached(day: BadDay, outcome_of: Outc
 def test_a_server_that_is_not_wechat_is_unusable_and_gets_no_request(day: BadDay, outcome_of: OutcomeOf) -> None:
     outcome = outcome_of(day)
 
-    assert type(outcome.error) is UnusableAnswer
+    assert type(outcome.error) is InvalidResponse
     assert b"HTTP" not in outcome.upstream.received
 
 
@@ -339,7 +339,7 @@ def test_what_may_have_been_done_is_not_tried_twice(day: BadDay, outcome_of: Out
 def test_every_call_ends_in_time(day: BadDay, outcome_of: OutcomeOf) -> None:
     outcome = outcome_of(day)
 
-    assert outcome.seconds < LONGEST_SECONDS
+    assert outcome.seconds < MAX_SECONDS
 
 
 @pytest.mark.parametrize("day", NO_CONNECTION_LEFT.values(), ids=NO_CONNECTION_LEFT)
@@ -354,7 +354,7 @@ def test_a_redirect_is_not_followed(status: str, client_of: ClientOf, friendly: 
     headers = f"Location: {friendly.url}/x\r\nRefresh: 0; url={friendly.url}/x"
     with (
         upstream(plays(answer(success(), status=status, headers=headers))) as seen,
-        pytest.raises(UnusableAnswer, match=f"status {status[:3]}"),
+        pytest.raises(InvalidResponse, match=f"status {status[:3]}"),
     ):
         client_of(seen.url).code2session(CODE)
 
@@ -371,7 +371,7 @@ def test_the_environments_authorities_are_not_trusted(
     tls = certificates.server("good")
     with (
         upstream(plays(answer(success())), tls=tls) as seen,
-        contextlib.closing(WeChatApi(seen.url, timeouts=PATIENT, most_connections=1)) as api,
+        contextlib.closing(WeChatApi(seen.url, timeouts=PATIENT, max_connections=1)) as api,
         pytest.raises(WeChatError, match="TLS"),
     ):
         WeChatClient(APPID, SECRET, api=api).code2session(CODE)
@@ -444,7 +444,7 @@ def is_code_session_or_error(client: WeChatClient) -> bool:
     try:
         session = client.code2session(CODE)
     except WeChatError as error:
-        return not isinstance(error, TurnedAway)
+        return not isinstance(error, CallRejected)
     ids = [session.openid, session.openid if session.unionid is None else session.unionid]
     return all(re.fullmatch(r"[A-Za-z0-9_-]{1,128}", value) for value in ids) and bool(
         re.fullmatch(r"[!-~]{1,128}", session.session_key)

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.wechat.drivers import SESSION_KEY
-from wxlogin.wechat.crypto import Plaintext, decipher, is_signature, session_signature, signature_of
+from wxlogin.wechat.api.crypto import Plaintext, decipher, is_signature, session_signature, signature_of
 
 IV = "r7BXXKkLb8qrSNn05n0qiA=="
 
@@ -69,14 +69,14 @@ def opened(encrypted_data: str, iv: str = IV, *, session_key: str = SESSION_KEY)
 
 
 def test_the_official_vector_decrypts() -> None:
-    assert opened(OFFICIAL_DATA) == Plaintext(OFFICIAL_TEXT, is_sound=True)
+    assert opened(OFFICIAL_DATA) == Plaintext(OFFICIAL_TEXT, is_valid=True)
 
 
 @pytest.mark.parametrize("length", range(17))
 def test_every_length_of_padding_is_taken_off(length: int) -> None:
     text, padding = b"x" * length, 16 - length % 16
 
-    assert opened(encrypted(text + bytes([padding]) * padding)) == Plaintext(text, is_sound=True)
+    assert opened(encrypted(text + bytes([padding]) * padding)) == Plaintext(text, is_valid=True)
 
 
 @given(
@@ -88,7 +88,7 @@ def test_what_was_encrypted_comes_back(text: bytes, key: bytes, iv: bytes) -> No
 
     encrypted_data = encrypted(padded, session_key=session_key, iv=iv_text)
 
-    assert opened(encrypted_data, iv_text, session_key=session_key) == Plaintext(text, is_sound=True)
+    assert opened(encrypted_data, iv_text, session_key=session_key) == Plaintext(text, is_valid=True)
 
 
 PADDINGS = {
@@ -128,28 +128,28 @@ FAILURES = {
 def test_a_failure_is_a_value_that_is_not_sound(failure: tuple[str, str, str]) -> None:
     encrypted_data, iv, session_key = failure
 
-    assert not opened(encrypted_data, iv, session_key=session_key).is_sound
+    assert not opened(encrypted_data, iv, session_key=session_key).is_valid
 
 
 def test_what_stands_in_for_a_broken_key_opens_nothing() -> None:
     zeros = b64encode(bytes(16)).decode()
     encrypted_data = encrypted(b"\x10" * 16, session_key=zeros)
 
-    assert opened(encrypted_data, session_key=zeros) == Plaintext(b"", is_sound=True)
-    assert not opened(encrypted_data, session_key="?").is_sound
+    assert opened(encrypted_data, session_key=zeros) == Plaintext(b"", is_valid=True)
+    assert not opened(encrypted_data, session_key="?").is_valid
 
 
 @given(blocks=st.binary(min_size=16, max_size=64), iv=st.binary(min_size=16, max_size=16), session_key=st.text())
 def test_no_key_that_is_none_opens_anything(blocks: bytes, iv: bytes, session_key: str) -> None:
     whole = blocks[: len(blocks) // 16 * 16]
 
-    assert not decipher(whole, iv, session_key=session_key).is_sound
+    assert not decipher(whole, iv, session_key=session_key).is_valid
 
 
 def test_what_was_decrypted_is_not_shown() -> None:
     plaintext = opened(OFFICIAL_DATA)
 
-    assert repr(plaintext) == "Plaintext(is_sound=True)"
+    assert repr(plaintext) == "Plaintext(is_valid=True)"
 
 
 VECTORS = [

@@ -38,17 +38,17 @@ from tests.wechat.drivers import (
 )
 from tests.wechat.test_errors import KINDS
 from tests.wechat.upstream import answer, plays, upstream
-from wxlogin.wechat.api import Timeouts, WeChatApi
-from wxlogin.wechat.client import WeChatClient
-from wxlogin.wechat.errors import (
+from wxlogin.wechat.api.client import WeChatClient
+from wxlogin.wechat.api.errors import (
     BadAccessToken,
     CredentialsRejected,
     InvalidCode,
+    InvalidResponse,
     InvalidSessionKey,
-    Refused,
-    UnusableAnswer,
+    WeChatAPIError,
 )
-from wxlogin.wechat.models import PhoneNumber
+from wxlogin.wechat.api.http import Timeouts, WeChatApi
+from wxlogin.wechat.api.models import PhoneNumber
 
 all_endpoints = pytest.mark.parametrize("endpoint", ENDPOINTS.values(), ids=ENDPOINTS)
 
@@ -140,7 +140,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("name", "errcode"), REFUSALS)
 def test_every_no_has_its_class(name: str, errcode: int, client_of: ClientOf) -> None:
-    with upstream(plays(answer(refusal(errcode)))) as seen, pytest.raises(Refused) as raised:
+    with upstream(plays(answer(refusal(errcode)))) as seen, pytest.raises(WeChatAPIError) as raised:
         ENDPOINTS[name].call(client_of(seen.url))
 
     assert type(raised.value) is KINDS[errcode]
@@ -200,7 +200,10 @@ UNUSABLE = {
 def test_an_answer_without_what_was_asked_for_is_unusable(
     name: str, its_answer: dict[str, Any], client_of: ClientOf
 ) -> None:
-    with upstream(plays(answer(json.dumps(its_answer).encode()))) as seen, pytest.raises(UnusableAnswer) as raised:
+    with (
+        upstream(plays(answer(json.dumps(its_answer).encode()))) as seen,
+        pytest.raises(InvalidResponse) as raised,
+    ):
         ENDPOINTS[name].call(client_of(seen.url))
 
     assert (raised.value.__cause__, raised.value.__context__) == (None, None)
@@ -281,7 +284,7 @@ def test_a_success_shows_no_secret(endpoint: Endpoint, headers: str, client_of: 
 @pytest.fixture
 def client(sandbox: Sandbox) -> Iterator[WeChatClient]:
     """A client of the sandbox."""
-    api = WeChatApi(sandbox.url, timeouts=Timeouts(connect=5, read=5, total=10), most_connections=4)
+    api = WeChatApi(sandbox.url, timeouts=Timeouts(connect=5, read=5, total=10), max_connections=4)
     with contextlib.closing(api):
         yield WeChatClient(APPID, "sandbox-secret", api=api)
 

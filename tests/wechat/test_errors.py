@@ -2,29 +2,32 @@ from __future__ import annotations
 
 import pytest
 
-from wxlogin.wechat.errors import (
+from wxlogin.wechat.api.errors import (
     BadAccessToken,
-    Busy,
+    BulkheadFull,
+    CallRejected,
+    CircuitOpen,
     CodeUsed,
+    ConnectionFailed,
     CredentialsRejected,
     InvalidCode,
+    InvalidResponse,
     InvalidSessionKey,
-    NoAnswer,
-    NotReached,
+    NoTimeLeft,
     RateLimited,
-    Refused,
-    TurnedAway,
-    UnusableAnswer,
+    ResponseLost,
+    SystemBusy,
     UserBlocked,
+    WeChatAPIError,
     WeChatError,
-    refusal_of,
-    refused,
+    api_error,
+    api_error_in,
 )
 
 RID = "66c69111-4157f271-729ca238"
 
-KINDS: dict[int, type[Refused]] = {
-    -1: Busy,
+KINDS: dict[int, type[WeChatAPIError]] = {
+    -1: SystemBusy,
     40029: InvalidCode,
     42003: InvalidCode,
     40163: CodeUsed,
@@ -49,27 +52,30 @@ KINDS: dict[int, type[Refused]] = {
     87007: InvalidSessionKey,
     87009: InvalidSessionKey,
     1400001: RateLimited,
-    40002: Refused,
-    40003: Refused,
-    40097: Refused,
-    41008: Refused,
-    43001: Refused,
-    43002: Refused,
-    43003: Refused,
-    44002: Refused,
-    47001: Refused,
-    87008: Refused,
+    40002: WeChatAPIError,
+    40003: WeChatAPIError,
+    40097: WeChatAPIError,
+    41008: WeChatAPIError,
+    43001: WeChatAPIError,
+    43002: WeChatAPIError,
+    43003: WeChatAPIError,
+    44002: WeChatAPIError,
+    47001: WeChatAPIError,
+    87008: WeChatAPIError,
 }
 
 
 # What docs/metrics.md and other people's dashboards say.
 OUTCOMES: dict[type[WeChatError], str] = {
-    NotReached: "not_reached",
-    TurnedAway: "turned_away",
-    NoAnswer: "no_answer",
-    UnusableAnswer: "unusable_answer",
-    Refused: "refused",
-    Busy: "busy",
+    ConnectionFailed: "not_reached",
+    CallRejected: "turned_away",
+    CircuitOpen: "turned_away",
+    BulkheadFull: "turned_away",
+    NoTimeLeft: "turned_away",
+    ResponseLost: "no_answer",
+    InvalidResponse: "unusable_answer",
+    WeChatAPIError: "refused",
+    SystemBusy: "busy",
     InvalidCode: "invalid_code",
     CodeUsed: "code_used",
     UserBlocked: "user_blocked",
@@ -82,7 +88,7 @@ OUTCOMES: dict[type[WeChatError], str] = {
 
 @pytest.mark.parametrize("errcode", KINDS)
 def test_a_known_errcode_has_its_class(errcode: int) -> None:
-    error = refusal_of(errcode, "")
+    error = api_error_in(errcode, "")
 
     assert type(error) is KINDS[errcode]
     assert error.errcode == errcode
@@ -90,9 +96,9 @@ def test_a_known_errcode_has_its_class(errcode: int) -> None:
 
 @pytest.mark.parametrize("errcode", [1, -2, 40000, 87010, 99999])
 def test_an_unknown_errcode_is_a_plain_refusal(errcode: int) -> None:
-    error = refusal_of(errcode, "")
+    error = api_error_in(errcode, "")
 
-    assert type(error) is Refused
+    assert type(error) is WeChatAPIError
     assert error.errcode == errcode
 
 
@@ -106,7 +112,7 @@ def test_an_unknown_errcode_is_a_plain_refusal(errcode: int) -> None:
     ],
 )
 def test_the_rid_is_found_in_each_form_of_errmsg(errmsg: str) -> None:
-    error = refusal_of(40029, errmsg)
+    error = api_error_in(40029, errmsg)
 
     assert error.rid == RID
 
@@ -123,7 +129,7 @@ def test_the_rid_is_found_in_each_form_of_errmsg(errmsg: str) -> None:
     ],
 )
 def test_an_errmsg_without_a_rid_gives_none(errmsg: str) -> None:
-    error = refusal_of(40029, errmsg)
+    error = api_error_in(40029, errmsg)
 
     assert error.rid is None
 
@@ -131,27 +137,27 @@ def test_an_errmsg_without_a_rid_gives_none(errmsg: str) -> None:
 @pytest.mark.parametrize("errmsg", [f"invalid code, rid: {RID}", "system error"])
 @pytest.mark.parametrize("errcode", [*KINDS, 99999])
 def test_errcode_and_rid_make_the_same_refusal_again(errcode: int, errmsg: str) -> None:
-    error = refusal_of(errcode, errmsg)
+    error = api_error_in(errcode, errmsg)
 
-    again = refused(error.errcode, error.rid)
+    again = api_error(error.errcode, error.rid)
 
     assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
 
 
 def test_a_refusal_says_errcode_and_rid() -> None:
-    error = refusal_of(40029, f"invalid code, rid: {RID}")
+    error = api_error_in(40029, f"invalid code, rid: {RID}")
 
     assert str(error) == f"errcode 40029, rid {RID}"
 
 
 def test_a_refusal_without_a_rid_says_so() -> None:
-    error = refusal_of(-1, "system error")
+    error = api_error_in(-1, "system error")
 
     assert str(error) == "errcode -1, rid unknown"
 
 
 def test_nothing_else_of_errmsg_is_kept() -> None:
-    error = refusal_of(40164, f"invalid ip 203.0.113.9, <b>not in whitelist</b>, rid: {RID}")
+    error = api_error_in(40164, f"invalid ip 203.0.113.9, <b>not in whitelist</b>, rid: {RID}")
 
     assert vars(error) == {"errcode": 40164, "rid": RID}
     assert error.args == (f"errcode 40164, rid {RID}",)
@@ -159,28 +165,30 @@ def test_nothing_else_of_errmsg_is_kept() -> None:
 
 @pytest.mark.parametrize(("errcode", "seconds"), [(45011, 60), (45009, 3600), (1400001, 3600)])
 def test_a_rate_limit_says_how_long_to_wait(errcode: int, seconds: int) -> None:
-    error = refusal_of(errcode, "")
+    error = api_error_in(errcode, "")
 
     assert isinstance(error, RateLimited)
     assert error.retry_after_seconds == seconds
 
 
-@pytest.mark.parametrize("kind", [NotReached, NoAnswer, UnusableAnswer, Refused])
+@pytest.mark.parametrize("kind", [ConnectionFailed, ResponseLost, InvalidResponse, WeChatAPIError])
 def test_one_class_catches_all(kind: type[Exception]) -> None:
     assert issubclass(kind, WeChatError)
 
 
-@pytest.mark.parametrize(("kind", "kin"), [(TurnedAway, NotReached), (BadAccessToken, CredentialsRejected)])
+@pytest.mark.parametrize(
+    ("kind", "kin"), [(CallRejected, ConnectionFailed), (BadAccessToken, CredentialsRejected)]
+)
 def test_who_knows_no_better_handles_it_as_its_kin(kind: type[Exception], kin: type[Exception]) -> None:
     assert issubclass(kind, kin)
 
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS.values()), key=str))
 def test_every_refusal_is_a_refusal(kind: type[Exception]) -> None:
-    assert issubclass(kind, Refused)
+    assert issubclass(kind, WeChatAPIError)
 
 
-def test_each_kind_of_failure_has_its_own_word_in_metrics() -> None:
+def test_each_kind_of_failure_has_its_word_in_metrics() -> None:
     kinds: list[type[WeChatError]] = [WeChatError]
     found: dict[type[WeChatError], str] = {}
     while kinds:

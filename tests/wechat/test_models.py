@@ -16,8 +16,8 @@ from tests.wechat.drivers import (
     UNIONID,
     UNUSABLE_IDS,
 )
-from wxlogin.wechat.errors import UnusableAnswer
-from wxlogin.wechat.models import (
+from wxlogin.wechat.api.errors import InvalidResponse
+from wxlogin.wechat.api.models import (
     AccessToken,
     CodeSession,
     PhoneNumber,
@@ -60,7 +60,7 @@ def test_ids_are_url_safe_and_of_any_usual_length(value: str) -> None:
 @pytest.mark.parametrize("value", ["o" * 129, "o o", "o+o", "o/o", "o=", "ｏ", "o\x7f", " o", "o "])
 @pytest.mark.parametrize("name", ["openid", "unionid"])
 def test_other_ids_are_unusable(name: str, value: str) -> None:
-    with pytest.raises(UnusableAnswer):
+    with pytest.raises(InvalidResponse):
         code_session_of({**ANSWER, name: value})
 
 
@@ -73,14 +73,14 @@ def test_session_keys_are_visible_ascii_of_any_usual_length(value: str) -> None:
 
 @pytest.mark.parametrize("value", ["k" * 129, "k k", "k\x7f", "k\t", "ｋ"])
 def test_other_session_keys_are_unusable(value: str) -> None:
-    with pytest.raises(UnusableAnswer):
+    with pytest.raises(InvalidResponse):
         code_session_of({**ANSWER, "session_key": value})
 
 
 @pytest.mark.parametrize("value", UNUSABLE_IDS.values(), ids=UNUSABLE_IDS)
 @pytest.mark.parametrize("name", ANSWER)
 def test_an_unusable_field_is_named_and_not_shown(name: str, value: object) -> None:
-    with pytest.raises(UnusableAnswer) as raised:
+    with pytest.raises(InvalidResponse) as raised:
         code_session_of({**ANSWER, name: value})
 
     assert str(raised.value) == f"the answer has no usable {name}"
@@ -118,7 +118,7 @@ def test_an_answer_becomes_an_access_token(seconds: int) -> None:
 
 @pytest.mark.parametrize("seconds", [None, 0, -1, 86_401, True, 7200.0, "7200", [7200]])
 def test_a_token_without_a_usable_lifetime_is_unusable(seconds: object) -> None:
-    with pytest.raises(UnusableAnswer, match="expires_in"):
+    with pytest.raises(InvalidResponse, match="expires_in"):
         access_token_of({"access_token": ACCESS_TOKEN, "expires_in": seconds})
 
 
@@ -129,7 +129,7 @@ def test_tokens_are_visible_ascii_with_room_to_grow(value: str) -> None:
 
 @pytest.mark.parametrize("value", [None, "", "t" * 2049, "t t", "t\n", "t\x00", "ｔ", 1, True, ["t"]])
 def test_other_tokens_are_unusable(value: object) -> None:
-    with pytest.raises(UnusableAnswer, match=r"access_token$"):
+    with pytest.raises(InvalidResponse, match=r"access_token$"):
         access_token_of({"access_token": value, "expires_in": 7200})
 
 
@@ -150,19 +150,19 @@ def test_a_country_code_may_come_as_a_number(country: object) -> None:
 @pytest.mark.parametrize("value", [None, "", "1" * 33, "13580006666\n", "<b>", "１", 1.5, True, ["86"], {}])
 @pytest.mark.parametrize("name", ["phoneNumber", "purePhoneNumber", "countryCode"])
 def test_a_field_that_is_no_phone_number_is_unusable(name: str, value: object) -> None:
-    with pytest.raises(UnusableAnswer, match=f"{name}$"):
+    with pytest.raises(InvalidResponse, match=f"{name}$"):
         phone_number_of(phone_answer(**{name: value}), appid=APPID)
 
 
 @pytest.mark.parametrize("watermark", [None, [], "x", {}, {"appid": None}, {"appid": "wx00000000000000aa"}])
 def test_a_phone_number_of_another_app_is_unusable(watermark: object) -> None:
-    with pytest.raises(UnusableAnswer):
+    with pytest.raises(InvalidResponse):
         phone_number_of(phone_answer(watermark=watermark), appid=APPID)
 
 
 @pytest.mark.parametrize("info", [None, [], "x", 1, {}])
 def test_an_answer_without_a_phone_is_unusable(info: object) -> None:
-    with pytest.raises(UnusableAnswer):
+    with pytest.raises(InvalidResponse):
         phone_number_of({**OK, "phone_info": info}, appid=APPID)
 
 
@@ -175,13 +175,13 @@ def test_an_answer_about_the_user_has_the_new_key() -> None:
 
 @pytest.mark.parametrize("openid", [None, "", "oAnother", OPENID.lower(), [OPENID]])
 def test_a_key_of_another_user_is_unusable(openid: object) -> None:
-    with pytest.raises(UnusableAnswer, match="another user"):
+    with pytest.raises(InvalidResponse, match="another user"):
         session_key_of({**OK, **ANSWER, "openid": openid}, openid=OPENID)
 
 
 @pytest.mark.parametrize("value", UNUSABLE_IDS.values(), ids=UNUSABLE_IDS)
 def test_a_new_key_has_to_be_usable(value: object) -> None:
-    with pytest.raises(UnusableAnswer, match=r"session_key$"):
+    with pytest.raises(InvalidResponse, match=r"session_key$"):
         session_key_of({**OK, **ANSWER, "session_key": value}, openid=OPENID)
 
 
@@ -192,5 +192,5 @@ def test_an_answer_that_says_ok_is_ok(errcode: object) -> None:
 
 @pytest.mark.parametrize("answer", [{}, {"errcode": None}, {"errmsg": "ok"}])
 def test_an_answer_that_says_nothing_is_not_ok(answer: dict[str, Any]) -> None:
-    with pytest.raises(UnusableAnswer):
+    with pytest.raises(InvalidResponse):
         check_is_ok(answer)

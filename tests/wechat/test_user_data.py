@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from tests.wechat.drivers import APPID, OPENID, SESSION_KEY, UNIONID
 from tests.wechat.test_crypto import IV, OFFICIAL_DATA, OFFICIAL_TEXT, encrypted
-from wxlogin.wechat import crypto, user_data, user_data_kinds
-from wxlogin.wechat.user_data import Owner, StaleSessionKey, UnknownUserData, Verdict, judge, read_user_data
+from wxlogin.wechat.api import crypto, user_data, user_data_kinds
+from wxlogin.wechat.api.user_data import Owner, StaleSessionKey, UnknownUserData, Verdict, judge, read_user_data
 
 OTHER_KEY = "HyVFkGl5F5OQWJZZaNzBBg=="
 STAMPED_AT = 1477314187
@@ -127,7 +127,7 @@ def is_believed(encrypted_data: str) -> bool:
     plaintext = crypto.decipher(b64decode(encrypted_data), b64decode(IV), session_key=SESSION_KEY)
     owner = Owner(appid=APPID, openid=OPENID, unionid=UNIONID)
     verdict, _ = judge(plaintext.data, owner=owner, max_age_seconds=None, now=STAMPED_AT)
-    return plaintext.is_sound and verdict is not Verdict.REFUSED
+    return plaintext.is_valid and verdict is not Verdict.REFUSED
 
 
 def flipped(text: str, mask: int) -> str:
@@ -710,7 +710,7 @@ def keys_by_padding() -> dict[bool, str]:
     keys = {}
     for number in range(10_000):
         key = b64encode(number.to_bytes(16, "big")).decode()
-        keys[crypto.decipher(b64decode(OFFICIAL_DATA), b64decode(IV), session_key=key).is_sound] = key
+        keys[crypto.decipher(b64decode(OFFICIAL_DATA), b64decode(IV), session_key=key).is_valid] = key
     return keys
 
 

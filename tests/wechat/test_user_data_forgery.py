@@ -23,7 +23,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.wechat.drivers import APPID, OPENID, UNIONID
-from wxlogin.wechat.user_data import Owner, Verdict, judge
+from wxlogin.wechat.api.user_data import Owner, Verdict, judge
 
 BLOCK = 16
 OWNER = Owner(appid=APPID, openid=OPENID, unionid=UNIONID)

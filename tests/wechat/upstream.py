@@ -11,7 +11,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
 
-PATIENCE_SECONDS = 30  # longer than `wait_until` waits for a client to leave
+TIMEOUT_SECONDS = 30  # longer than `wait_until` waits for a client to leave
 _RESET_WHEN_CLOSED = struct.pack("ii", 1, 0)
 
 
@@ -129,12 +129,12 @@ class _Server:
         self._seen.stopped.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
-        self._threads[0].join(PATIENCE_SECONDS)
+        self._threads[0].join(TIMEOUT_SECONDS)
         for connection in self._connections:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(PATIENCE_SECONDS)
+            thread.join(TIMEOUT_SECONDS)
             assert not thread.is_alive(), "a behaviour does not end"
 
     def _accept(self) -> None:
@@ -149,7 +149,7 @@ class _Server:
                 thread.start()
 
     def _handle(self, connection: socket.socket) -> None:
-        connection.settimeout(PATIENCE_SECONDS)
+        connection.settimeout(TIMEOUT_SECONDS)
         try:
             with contextlib.suppress(OSError), self._secured(connection) as secured:
                 self._behaviour(Peer(secured, self._seen))

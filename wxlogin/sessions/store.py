@@ -24,20 +24,21 @@ from redis import RedisError, ResponseError
 from redis.cluster import RedisCluster
 from redis.exceptions import RedisClusterException
 
-from wxlogin import events
-from wxlogin.redis_guard import Client, RedisGuard, Script, StoreUnavailable
-from wxlogin.seal import BrokenSeal, Seal
+from wxlogin.observability import events
 from wxlogin.sessions.record import SessionRecord, UnreadableRecord
 from wxlogin.sessions.session_id import HANDLE_LENGTH, SessionId, is_handle, key_of, user_hash_in
+from wxlogin.storage.client import Client
+from wxlogin.storage.encryption import DecryptionError, RecordCipher
+from wxlogin.storage.gateway import RedisGateway, Script, StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
 _EXPIRY = struct.Struct(">I")
 _LATEST_EXPIRY = 2**32 - 1
-_MADE_BYTES = 6
-_HEAD_BYTES = _EXPIRY.size + _MADE_BYTES
+_CREATED_AT_BYTES = 6
+_HEADER_BYTES = _EXPIRY.size + _CREATED_AT_BYTES
 
-RETIRED_SECONDS = 300  # as long as a code lives
+REPLACED_SECONDS = 300  # as long as a code lives
 TOUCH_SECONDS = 60
 
 # What every script begins with: what is not a hash is not ours.
@@ -72,7 +73,7 @@ if latest > 0 then redis.call('EXPIREAT', KEYS[1], latest) end
 """
 
 # ARGV: the new session's field and value, the field of the one it replaces or '', how many sessions a user may
-# have (0: any number), how many seconds the replaced one is kept as retired in the second key, if that is there.
+# have (0: any number), how many seconds the replaced one is kept in the second key, if that is there.
 # The oldest of too many are ended, but never the new one. Returns the value of the one it replaces or '', and how
 # many were too many.
 _CREATE = f"""
@@ -101,7 +102,7 @@ return {{replaced or '', dropped}}
 """
 
 # ARGV: field, the value as it was read, the new value. What ended or changed meanwhile stays as it is.
-_REPLACE = f"""
+_UPDATE = f"""
 {_KIND}
 if kind ~= 'hash' or redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
@@ -111,7 +112,7 @@ return 1
 """
 
 # ARGV: field, the new field, the new value. What ended meanwhile stays as it is; a repeat finds it done.
-_RENEW = f"""
+_ROTATE = f"""
 {_KIND}
 if kind ~= 'hash' then return 0 end
 if redis.call('HGET', KEYS[1], ARGV[2]) == ARGV[3] then return 1 end
@@ -122,7 +123,7 @@ redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
 return 1
 """
 
-# ARGV: field. With the last session goes the retired one.
+# ARGV: field. With the last session goes the replaced one.
 _DELETE = f"""
 {_KIND}
 if kind ~= 'hash' or redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
@@ -149,7 +150,7 @@ return ended
 """
 
 
-# Returns the retired one or '', then the fields and values.
+# Returns the replaced one or '', then the fields and values.
 _READ_ALL = f"""
 {_KIND}
 local found = kind == 'hash' and redis.call('HGETALL', KEYS[1]) or {{}}
@@ -160,7 +161,7 @@ return found
 Step = tuple[str, str, *tuple[Any, ...]]
 """A script, the key of the user that it is about, and its arguments."""
 
-Along = Callable[[str], Script]
+AlsoRun = Callable[[str], Script]
 
 EndCause = Literal["logout", "other_device", "everywhere", "replaced", "limit", "operator"]
 """What ends a session, other than its clocks."""
@@ -179,11 +180,11 @@ class Lifetimes:
     """The two clocks, in seconds: since the session was last seen, and since it was made."""
 
     idle: int
-    longest: int
+    absolute: int
 
     def expires_at(self, record: SessionRecord) -> int:
         """Return the Unix second in which the first of the two clocks runs out."""
-        return min(record.last_seen_at + self.idle, record.created_at + self.longest)
+        return min(record.last_seen_at + self.idle, record.created_at + self.absolute)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -207,7 +208,7 @@ class ListedSession:
 class SessionStore:
     """Create, read, change, list and end sessions. Thread-safe. Every method raises `StoreUnavailable`.
 
-    ``most_per_user`` is how many sessions a user may have, 0 for any number: a login ends the oldest of more.
+    ``max_per_user`` is how many sessions a user may have, 0 for any number: a login ends the oldest of more.
     ``on_created`` is told of each session that begins, ``on_ended`` of what ended some, and how many; what is done
     again because the first answer was lost, as the second answer has it. ``on_changed`` is told whose sessions
     have changed, or may have, by the hashes of the users.
@@ -215,11 +216,11 @@ class SessionStore:
 
     def __init__(
         self,
-        redis: RedisGuard,
-        seal: Seal,
+        redis: RedisGateway,
+        cipher: RecordCipher,
         *,
         lifetimes: Lifetimes,
-        most_per_user: int = 0,
+        max_per_user: int = 0,
         clock: Callable[[], float] = time.time,
         on_created: Callable[[], object] = lambda: None,
         on_ended: Callable[[EndCause, int], object] = lambda _cause, _count: None,
@@ -229,8 +230,8 @@ class SessionStore:
         self._on_created = on_created
         self._on_ended = on_ended
         self._redis = redis
-        self._seal = seal
-        self._most_per_user = most_per_user
+        self._cipher = cipher
+        self._max_per_user = max_per_user
         self._clock = clock
         self.lifetimes = lifetimes
 
@@ -239,24 +240,24 @@ class SessionStore:
         return int(self._clock())
 
     def create(
-        self, record: SessionRecord, *, replaced: SessionId | None = None, along: Along | None = None
+        self, record: SessionRecord, *, replaced: SessionId | None = None, also_run: AlsoRun | None = None
     ) -> StoredSession:
         """Store ``record`` under a new id and end the session ``replaced``; one round trip.
 
-        ``along`` returns, for the new id, a script to run after it in the same round trip.
+        ``also_run`` returns, for the new id, a script to run after it in the same round trip.
         """
         session_id = SessionId.new(record.user)
-        made = int(self._clock() * 1000).to_bytes(_MADE_BYTES, "big")
-        stored = StoredSession(session_id, record, self._seal_record(session_id, record, made))
-        steps, more = [*self._creation(stored, replaced)], [along(session_id.text)] if along else []
+        made = int(self._clock() * 1000).to_bytes(_CREATED_AT_BYTES, "big")
+        stored = StoredSession(session_id, record, self._encrypt_record(session_id, record, made))
+        steps, more = [*self._creation(stored, replaced)], [also_run(session_id.text)] if also_run else []
         with self._changing(*(key for _, key, *_ in steps)):
             answers = self._redis.call(
-                lambda client: _run(client, steps, more), key=session_id.key, repeatable=True
+                lambda client: _run(client, steps, more), key=session_id.key, retry_safe=True
             )
-        self._tell_creation(session_id.user_hash, answers, replaced)
+        self._report_creation(session_id.user_hash, answers, replaced)
         return stored
 
-    def load(self, session_id: SessionId) -> StoredSession:
+    def get(self, session_id: SessionId) -> StoredSession:
         """Return the session, or raise `NotLoggedIn` or `SessionExpired`; one round trip."""
         key, field = session_id.key, session_id.field
         value: bytes | None = self._read(lambda client: client.hget(key, field), key=key)
@@ -265,11 +266,11 @@ class SessionStore:
         _, record = self._open_record(key, field, value)
         return StoredSession(session_id, record, value)
 
-    def read(self, session_id: SessionId, value: bytes) -> StoredSession | None:
+    def decode_value(self, session_id: SessionId, value: bytes) -> StoredSession | None:
         """Return the session that ``value``, which stood in Redis, is; None if it is none, or none any more."""
         try:
             record = self._decode(session_id.key, session_id.field, value)
-        except (BrokenSeal, UnreadableRecord):
+        except (DecryptionError, UnreadableRecord):
             return None
         return StoredSession(session_id, record, value) if self._expiry_of(record, value) > self.now() else None
 
@@ -285,50 +286,50 @@ class SessionStore:
         Each is there once, that of the newest session first.
         """
         key = key_of(user_hash)
-        retired, *fields = self._redis.call(lambda client: _read_all(client, key), key=key, repeatable=True)
+        replaced, *fields = self._redis.call(lambda client: _read_all(client, key), key=key, retry_safe=True)
         found = [*zip(fields[::2], fields[1::2], strict=True)]
-        if retired:
-            found.append((retired[:HANDLE_LENGTH], retired[HANDLE_LENGTH:]))
+        if replaced:
+            found.append((replaced[:HANDLE_LENGTH], replaced[HANDLE_LENGTH:]))
         sessions = self._readable(key, _newest_first(found))
         return [*dict.fromkeys(session.record.session_key for session in sessions)]
 
-    def replace(self, stored: StoredSession, record: SessionRecord) -> bool:
+    def update_if_unchanged(self, stored: StoredSession, record: SessionRecord) -> bool:
         """Write ``record`` over what was read; False if the session has ended or changed since."""
         session_id = stored.session_id
         if self._expiry_of(stored.record, stored.value) <= self.now():
             return False
-        value = self._seal_record(session_id, record, _made_in(stored.value))
-        return bool(self._eval(_REPLACE, session_id.key, session_id.field, stored.value, value))
+        value = self._encrypt_record(session_id, record, _created_at_of(stored.value))
+        return bool(self._eval(_UPDATE, session_id.key, session_id.field, stored.value, value))
 
     def touch(self, stored: StoredSession) -> None:
         """Move the idle clock if it is due; what has ended meanwhile stays ended, and no harm comes of failing."""
-        if self.is_due(stored):
+        if self.is_touch_due(stored):
             try:
-                self.replace(stored, dataclasses.replace(stored.record, last_seen_at=self.now()))
+                self.update_if_unchanged(stored, dataclasses.replace(stored.record, last_seen_at=self.now()))
             except StoreUnavailable:
                 logger.warning("a session's idle clock was not moved")
 
-    def touching(self, stored: StoredSession) -> Script:
+    def touch_script(self, stored: StoredSession) -> Script:
         """Return the script that moves the idle clock of a session, for a Redis that is no Cluster."""
         record = dataclasses.replace(stored.record, last_seen_at=self.now())
         key, field = stored.session_id.key, stored.session_id.field
-        value = self._seal_record(stored.session_id, record, _made_in(stored.value))
-        return (_REPLACE, 1, key, field, stored.value, value)
+        value = self._encrypt_record(stored.session_id, record, _created_at_of(stored.value))
+        return (_UPDATE, 1, key, field, stored.value, value)
 
-    def is_due(self, stored: StoredSession) -> bool:
+    def is_touch_due(self, stored: StoredSession) -> bool:
         """Say whether the idle clock is to be moved."""
         return self.now() - stored.record.last_seen_at >= TOUCH_SECONDS
 
-    def seconds_of_rest(self, stored: StoredSession) -> float:
+    def seconds_until_change(self, stored: StoredSession) -> float:
         """Return how soon something about the session changes by itself: its idle clock is due, or it ends."""
         until = min(stored.record.last_seen_at + TOUCH_SECONDS, self._expiry_of(stored.record, stored.value))
         return until - self._clock()
 
-    def renew(self, stored: StoredSession) -> StoredSession:
+    def rotate_id(self, stored: StoredSession) -> StoredSession:
         """Move a session to a new id, both clocks running on, or raise `NotLoggedIn` if it has ended since."""
         session_id = SessionId.new(stored.record.user)
-        value = self._seal_record(session_id, stored.record, _made_in(stored.value))
-        if not self._eval(_RENEW, session_id.key, stored.session_id.field, session_id.field, value):
+        value = self._encrypt_record(session_id, stored.record, _created_at_of(stored.value))
+        if not self._eval(_ROTATE, session_id.key, stored.session_id.field, session_id.field, value):
             raise NotLoggedIn
         return StoredSession(session_id, stored.record, value)
 
@@ -336,62 +337,62 @@ class SessionStore:
         """End the session; False if there was none."""
         return self._delete(session_id.user_hash, session_id.field, cause=cause)
 
-    def delete_one(
-        self, user_hash: str, handle: str, *, cause: EndCause = "other_device", repeatable: bool = True
+    def delete_by_handle(
+        self, user_hash: str, handle: str, *, cause: EndCause = "other_device", retry_safe: bool = True
     ) -> bool:
         """End the session of this user that has this handle; False if there was none.
 
-        When the answer is lost it is done again, and then there is none; not so if it is not ``repeatable``.
+        When the answer is lost it is done again, and then there is none; not so if it is not ``retry_safe``.
         """
         if not is_handle(handle):  # it may be an id by mistake, and Redis is not to see one
             return False
-        return self._delete(user_hash, handle, cause=cause, repeatable=repeatable)
+        return self._delete(user_hash, handle, cause=cause, retry_safe=retry_safe)
 
     def delete_all(
-        self, user_hash: str, *, but: str = "", cause: EndCause = "everywhere", repeatable: bool = True
+        self, user_hash: str, *, except_handle: str = "", cause: EndCause = "everywhere", retry_safe: bool = True
     ) -> int:
-        """End a user's sessions, but for the one with the handle ``but``, and return how many that were.
+        """End a user's sessions, but for the one with ``except_handle``, and return how many that were.
 
-        For ``repeatable``, see `delete_one`.
+        For ``retry_safe``, see `delete_by_handle`.
         """
-        ended = int(self._eval(_DELETE_ALL, key_of(user_hash), but, repeatable=repeatable))
-        self._tell_end(user_hash, cause, ended)
+        ended = int(self._eval(_DELETE_ALL, key_of(user_hash), except_handle, retry_safe=retry_safe))
+        self._report_end(user_hash, cause, ended)
         return ended
 
-    def _delete(self, user_hash: str, field: str, *, cause: EndCause, repeatable: bool = True) -> bool:
-        ended = int(self._eval(_DELETE, key_of(user_hash), field, repeatable=repeatable))
-        self._tell_end(user_hash, cause, ended)
+    def _delete(self, user_hash: str, field: str, *, cause: EndCause, retry_safe: bool = True) -> bool:
+        ended = int(self._eval(_DELETE, key_of(user_hash), field, retry_safe=retry_safe))
+        self._report_end(user_hash, cause, ended)
         return bool(ended)
 
-    def _tell_creation(self, user_hash: str, answers: Sequence[Any], replaced: SessionId | None) -> None:
+    def _report_creation(self, user_hash: str, answers: Sequence[Any], replaced: SessionId | None) -> None:
         self._on_created()
-        events.note("login", by=logger, user_hash=user_hash)
+        events.emit("login", by=logger, user_hash=user_hash)
         (replaced_here, dropped), *replaced_elsewhere = answers
         if replaced:
-            self._tell_end(replaced.user_hash, "replaced", bool(replaced_here) + sum(replaced_elsewhere))
-        self._tell_end(user_hash, "limit", dropped)
+            self._report_end(replaced.user_hash, "replaced", bool(replaced_here) + sum(replaced_elsewhere))
+        self._report_end(user_hash, "limit", dropped)
 
-    def _tell_end(self, user_hash: str, cause: EndCause, count: int) -> None:
+    def _report_end(self, user_hash: str, cause: EndCause, count: int) -> None:
         if count:
             self._on_ended(cause, count)
-            events.note("logout", cause, by=logger, user_hash=user_hash, sessions=count)
+            events.emit("logout", cause, by=logger, user_hash=user_hash, sessions=count)
 
     def _creation(self, stored: StoredSession, replaced: SessionId | None) -> Iterator[Step]:
         session_id = stored.session_id
         old_field = replaced.field if replaced and replaced.key == session_id.key else ""
-        arguments = (session_id.field, stored.value, old_field, self._most_per_user, RETIRED_SECONDS)
+        arguments = (session_id.field, stored.value, old_field, self._max_per_user, REPLACED_SECONDS)
         yield (_CREATE, session_id.key, *arguments)
         if replaced and not old_field:
             yield (_DELETE, replaced.key, replaced.field)
 
     def _read(self, read: Callable[[Client], Any], *, key: str) -> Any:
-        return self._redis.call(lambda client: _ours(lambda: read(client)), key=key, repeatable=True)
+        return self._redis.call(lambda client: _ours(lambda: read(client)), key=key, retry_safe=True)
 
-    def _eval(self, script: str, key: str, *arguments: str | bytes, repeatable: bool = True) -> Any:
+    def _eval(self, script: str, key: str, *arguments: str | bytes, retry_safe: bool = True) -> Any:
         step: Step = (script, key, *arguments)
         with self._changing(key):
             return self._redis.call(
-                lambda client: client.eval(*_script(client, step)), key=key, repeatable=repeatable
+                lambda client: client.eval(*_script(client, step)), key=key, retry_safe=retry_safe
             )
 
     @contextlib.contextmanager
@@ -409,30 +410,33 @@ class SessionStore:
                 expires_at, record = self._open_record(key, handle, value)
                 yield ListedSession(handle, record, expires_at)
 
-    def _seal_record(self, session_id: SessionId, record: SessionRecord, made: bytes) -> bytes:
+    def _encrypt_record(self, session_id: SessionId, record: SessionRecord, made: bytes) -> bytes:
         head = _EXPIRY.pack(min(self.lifetimes.expires_at(record), _LATEST_EXPIRY)) + made
-        return head + self._seal.seal(
-            record.encode(), place=_place_of(session_id.key, session_id.field), label=head
+        return head + self._cipher.encrypt(
+            record.encode(), context=_context_of(session_id.key, session_id.field), associated_data=head
         )
 
     def _open_record(self, key: str, field: str, value: bytes) -> tuple[int, SessionRecord]:
         """Return when a session expires, and its record; raises `NotLoggedIn` or `SessionExpired`."""
-        record = self._unseal(key, field, value)
+        record = self._decrypt(key, field, value)
         expires_at = self._expiry_of(record, value)
         if expires_at <= self.now():
             raise SessionExpired
         return expires_at, record
 
-    def _unseal(self, key: str, field: str, value: bytes) -> SessionRecord:
+    def _decrypt(self, key: str, field: str, value: bytes) -> SessionRecord:
         try:
             return self._decode(key, field, value)
-        except (BrokenSeal, UnreadableRecord) as error:
-            events.note("record_tampered", type(error).__name__, by=logger)
+        except (DecryptionError, UnreadableRecord) as error:
+            reason = "it does not decrypt" if isinstance(error, DecryptionError) else "it can't be read"
+            events.emit("session_record_invalid", reason, by=logger)
             raise NotLoggedIn from None
 
     def _decode(self, key: str, field: str, value: bytes) -> SessionRecord:
-        head, sealed = value[:_HEAD_BYTES], value[_HEAD_BYTES:]
-        return SessionRecord.decode(self._seal.open(sealed, place=_place_of(key, field), label=head))
+        head, sealed = value[:_HEADER_BYTES], value[_HEADER_BYTES:]
+        return SessionRecord.decode(
+            self._cipher.decrypt(sealed, context=_context_of(key, field), associated_data=head)
+        )
 
     def _expiry_of(self, record: SessionRecord, value: bytes) -> int:
         """Return when a session expires: as it was written, or earlier if the settings say so by now."""
@@ -462,39 +466,39 @@ def _run_in_cluster(client: RedisCluster, steps: Sequence[Step], more: Sequence[
         for script in more:
             client.eval(*script)
         if replaced:
-            client.set(_retired_key(key), old_field.encode() + replaced, ex=RETIRED_SECONDS)
+            client.set(_replaced_key(key), old_field.encode() + replaced, ex=REPLACED_SECONDS)
     return answers
 
 
 def _script(client: Client, step: Step) -> Script:
-    """Return what to tell ``client``: the keys are the user's, and that of the retired session where it may be."""
+    """Return what to tell ``client``: the keys are the user's, and the replaced session's where that may be."""
     script, key, *arguments = step
-    keys = (key,) if isinstance(client, RedisCluster) else (key, _retired_key(key))
+    keys = (key,) if isinstance(client, RedisCluster) else (key, _replaced_key(key))
     return (script, len(keys), *keys, *arguments)
 
 
 def _read_all(client: Client, key: str) -> Sequence[Any]:
-    """Return the retired session, then the fields and values of the others."""
+    """Return the replaced session, then the fields and values of the others."""
     found: list[Any] = client.eval(*_script(client, (_READ_ALL, key)))
     if isinstance(client, RedisCluster):
-        return [client.get(_retired_key(key)) or b"", *found[1:]]
+        return [client.get(_replaced_key(key)) or b"", *found[1:]]
     return found
 
 
 def _newest_first(values: Iterable[tuple[bytes, bytes]]) -> Sequence[tuple[bytes, bytes]]:
-    return sorted(values, key=lambda item: _made_in(item[1]), reverse=True)
+    return sorted(values, key=lambda item: _created_at_of(item[1]), reverse=True)
 
 
-def _retired_key(key: str) -> str:
+def _replaced_key(key: str) -> str:
     return f"wxlogin:retired:{{{key}}}"  # in the user's slot: what is lost with a server is lost together
 
 
-def _made_in(value: bytes) -> bytes:
+def _created_at_of(value: bytes) -> bytes:
     """Return when a session was made, as it stands in its value: bytes that sort as the times do."""
-    return value[_EXPIRY.size : _HEAD_BYTES]
+    return value[_EXPIRY.size : _HEADER_BYTES]
 
 
-def _place_of(key: str, field: str) -> bytes:
+def _context_of(key: str, field: str) -> bytes:
     return f"{key} {field}".encode()
 
 

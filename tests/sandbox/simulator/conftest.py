@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import environment, logging_put_back
 from tests.sandbox.simulator.drivers import Simulator, serving, simulator_of
 from tests.servers import free_port
-from wxlogin.app import from_environment
+from wxlogin.cli.dev.app import create_dev_app
 
 
 @pytest.fixture(scope="package")
@@ -19,6 +19,6 @@ def simulator() -> Iterator[Simulator]:
     with logging_put_back(), simulator_of(address) as running, pytest.MonkeyPatch.context() as patch:
         for name, value in environment(redis_url="memory://", wechat_api_url=running.url).items():
             patch.setenv(name, value)
-        app = from_environment(simulator_url=f"{running.url}/simulator")
+        app = create_dev_app(simulator_url=f"{running.url}/simulator")
         with serving(app, port):
             yield running

@@ -13,7 +13,7 @@ import requests
 from flask import Flask
 from werkzeug.serving import make_server
 
-from tests.servers import PATIENCE_SECONDS
+from tests.servers import TIMEOUT_SECONDS
 from wxlogin.sandbox.app import create_sandbox, make_sandbox_server
 from wxlogin.sandbox.state import SandboxState
 
@@ -43,10 +43,10 @@ class Simulator:
         self.service_url = service_url
 
     def get(self, path: str, **more: Any) -> requests.Response:
-        return requests.get(self.url + path, timeout=PATIENCE_SECONDS, proxies=NO_PROXY, **more)
+        return requests.get(self.url + path, timeout=TIMEOUT_SECONDS, proxies=NO_PROXY, **more)
 
     def post(self, path: str, body: object, **more: Any) -> requests.Response:
-        return requests.post(self.url + path, json=body, timeout=PATIENCE_SECONDS, proxies=NO_PROXY, **more)
+        return requests.post(self.url + path, json=body, timeout=TIMEOUT_SECONDS, proxies=NO_PROXY, **more)
 
     def request(self, method: str, path: str, *, session: str = "", **more: Any) -> Any:
         """Send something as the mini-program and return what it gets."""
@@ -75,7 +75,7 @@ class Simulator:
         Since a time, because what the service tells of Redis arrives a little later, also of the test before.
         """
         found: list[dict[str, Any]] = []
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         with self.get("/simulator/messages?after=0", stream=True) as stream:
             for line in stream.iter_lines(decode_unicode=True):
                 if line.startswith("data: "):

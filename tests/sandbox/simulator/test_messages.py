@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from wxlogin.sandbox.simulator.messages import MASK, MOST_KEPT, TOO_DEEP, Messages, readable
+from wxlogin.sandbox.simulator.messages import MASK, MAX_KEPT, TOO_DEEP, Messages, readable
 
 
 @pytest.fixture
@@ -71,12 +71,12 @@ def test_only_what_is_new_is_returned(messages: Messages) -> None:
 
 
 def test_the_oldest_of_too_many_are_forgotten(messages: Messages) -> None:
-    for _ in range(MOST_KEPT + 2):
+    for _ in range(MAX_KEPT + 2):
         messages.tell("redis", "service", "1")
 
     kept = messages.after(0, seconds=0)
 
-    assert (len(kept), kept[0].number) == (MOST_KEPT, 3)
+    assert (len(kept), kept[0].number) == (MAX_KEPT, 3)
 
 
 def test_who_waits_is_told_at_once(messages: Messages) -> None:

@@ -16,9 +16,9 @@ from wxlogin.sandbox.json_text import parse_json
 
 PARTIES: Final = ("miniprogram", "backend", "service", "redis", "wechat")
 KINDS: Final = ("question", "answer", "refusal", "note")
-MOST_KEPT: Final = 1_000
+MAX_KEPT: Final = 1_000
 
-MOST_LEVELS: Final = 20
+MAX_LEVELS: Final = 20
 
 MASK: Final = "•••"
 TOO_DEEP: Final = "…"
@@ -63,7 +63,7 @@ class Messages:
     def __init__(self, clock: Callable[[], float], *, secrets: Collection[str] = ()) -> None:
         self._clock = clock
         self._secrets = secrets
-        self._kept: deque[Message] = deque(maxlen=MOST_KEPT)
+        self._kept: deque[Message] = deque(maxlen=MAX_KEPT)
         self._last = 0
         self._changed = threading.Condition()
 
@@ -126,7 +126,7 @@ def readable(body: str) -> object:
         return body
 
 
-def shortened(value: Any, *, levels: int = MOST_LEVELS) -> Any:
+def shortened(value: Any, *, levels: int = MAX_LEVELS) -> Any:
     """Return `value` without what is too deep in it."""
     if levels == 0:
         return TOO_DEEP

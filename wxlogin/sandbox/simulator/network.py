@@ -18,7 +18,7 @@ from wxlogin.sandbox.json_text import compact_json
 from wxlogin.sandbox.simulator.messages import Messages, readable
 
 TIMEOUTS: Final = (2, 15)  # seconds, to connect and to read
-MOST_BYTES: Final = 1_000_000
+MAX_BYTES: Final = 1_000_000
 
 # What nginx lets through: https://…/metrics and the like are nobody's business outside.
 ROUTES: Final = ("/login", "/getOpenid", "/session", "/sessions", "/phone-number")
@@ -134,7 +134,7 @@ class Network:
         )
         raw = response.raw  # with each Set-Cookie by itself
         headers = [(name, value) for name, value in raw.headers.items() if name.lower() not in HOP_BY_HOP]
-        body = raw.read(MOST_BYTES, decode_content=True).decode("utf-8", "replace")
+        body = raw.read(MAX_BYTES, decode_content=True).decode("utf-8", "replace")
         return Answer(response.status_code, headers, body)
 
     def _tell(self, sender: str, receiver: str, request: Request) -> None:

@@ -1,0 +1,227 @@
+"""How often somebody may ask: counted in Redis, for all workers together. What can't be counted is let through."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import ipaddress
+import logging
+import math
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, NoReturn
+
+from limits import RateLimitItem, RateLimitItemPerMinute, parse_many
+from limits.storage import Storage
+from limits.strategies import FixedWindowRateLimiter
+
+from wxlogin.storage.client import Client
+from wxlogin.storage.gateway import RedisGateway, StoreUnavailable
+from wxlogin.wechat.api.user_data import StaleSessionKey, UnknownUserData
+
+logger = logging.getLogger(__name__)
+
+Scope = Literal["login", "user_data", "phone_number"]
+"""Requests that are counted together."""
+
+STORAGE_SCHEME = "wxlogin"
+UNLIMITED = "none"
+
+# An oracle that tells good padding from bad needs some 2,000 tries for 16 characters.
+_FAILED_DECRYPTIONS = RateLimitItemPerMinute(20, 10)
+# Whether a cut text is JSON tells something about an id in it that is not answered: some 40 tries a character.
+_UNKNOWN_DATA = RateLimitItemPerMinute(60, 10)
+
+_WARN_EVERY_SECONDS = 60
+
+# One key of its own for each window; it counts from the first request on, and goes with its end.
+# ARGV: how many more, how many seconds the window lasts. Returns how many there are.
+_COUNT = """
+local count = redis.call('INCRBY', KEYS[1], ARGV[1])
+if redis.call('PTTL', KEYS[1]) < 0 then redis.call('EXPIRE', KEYS[1], ARGV[2]) end
+return count
+"""
+
+_WITH_PORT = re.compile(r"\[([^]]*)\](?::\d+)?|([\d.]+):\d+")
+
+
+class RateLimited(Exception):
+    """Raised if somebody has asked too often lately."""
+
+    def __init__(self, retry_after_seconds: int) -> None:
+        super().__init__()
+        self.retry_after_seconds = retry_after_seconds
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """How often one client address, and one user, may ask, in Flask-Limiter's notation, or `UNLIMITED`.
+
+    https://flask-limiter.readthedocs.io/en/stable/configuration.html#rate-limit-string-notation
+    """
+
+    per_address: str
+    per_user: str
+
+
+class Counters:
+    """Counts in Redis, each of which ends with its window. Thread-safe.
+
+    No method fails or is repeated: while Redis does not count, nothing has happened yet, and a warning says so.
+    """
+
+    def __init__(self, redis: RedisGateway, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._redis = redis
+        self._clock = clock
+        self._warned_at = -math.inf
+
+    def add(self, key: str, amount: int, *, window_seconds: int) -> int:
+        """Count ``amount`` more and return how many there are in this window; one round trip."""
+        name = _name_of(key)
+        return self._call_or_zero(
+            lambda client: client.eval(_COUNT, 1, name, str(amount), str(window_seconds)), name
+        )
+
+    def count(self, key: str) -> int:
+        """Return how many there are; one round trip."""
+        name = _name_of(key)
+        return self._call_or_zero(lambda client: client.get(name), name)
+
+    def seconds_left(self, key: str) -> int:
+        """Return in how many seconds the window is over, at least one; one round trip."""
+        name = _name_of(key)
+        return max(1, math.ceil(self._call_or_zero(lambda client: client.pttl(name), name) / 1000))
+
+    def _call_or_zero(self, work: Callable[[Client], Any], name: str) -> int:
+        try:
+            return int(self._redis.call(work, key=name, retry_safe=False) or 0)
+        except (StoreUnavailable, ValueError):  # the latter of what somebody else put there
+            self._warn()
+            return 0
+
+    def _warn(self) -> None:
+        if self._clock() - self._warned_at >= _WARN_EVERY_SECONDS:
+            self._warned_at = self._clock()
+            logger.warning("the limits are not counted: requests are let through")
+
+
+class CounterStorage(Storage):
+    """`Counters`, as Flask-Limiter wants them."""
+
+    STORAGE_SCHEME = [STORAGE_SCHEME]  # noqa: RUF012  # its type is the base class's
+
+    def __init__(self, uri: str | None = None, *, counters: Counters) -> None:
+        super().__init__(uri)
+        self._counters = counters
+
+    @property
+    def base_exceptions(self) -> type[Exception]:
+        """What storing can fail with: nothing does."""
+        return StoreUnavailable
+
+    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        """Count; ``expiry`` is the window in seconds."""
+        return self._counters.add(key, amount, window_seconds=expiry)
+
+    def get(self, key: str) -> int:
+        """Return the count."""
+        return self._counters.count(key)
+
+    def get_expiry(self, key: str) -> float:
+        """Return the Unix second in which the window is over."""
+        return time.time() + self._counters.seconds_left(key)
+
+    def check(self) -> bool:
+        """Say that it works: what can't be counted is let through."""
+        return True
+
+    def reset(self) -> int | None:
+        """Refuse: nobody forgets all counts."""
+        raise NotImplementedError
+
+    def clear(self, key: str) -> None:
+        """Refuse: nobody forgets a count."""
+        raise NotImplementedError
+
+
+class RateLimits:
+    """The limits of each scope, and one on decryptions that fail. Thread-safe.
+
+    Users are counted here; addresses are by Flask-Limiter, with the same ``counters``. ``on_refused`` is told of
+    each request that is over a limit: which one, and whether it is an ``address``'s or a ``user``'s.
+    """
+
+    def __init__(
+        self,
+        redis: RedisGateway,
+        allowances: Mapping[Scope, Allowance],
+        *,
+        on_refused: Callable[[str, str], object] = lambda _scope, _whose: None,
+    ) -> None:
+        self._on_refused = on_refused
+        self.counters = Counters(redis)
+        self.allowances = allowances
+        self._windows = FixedWindowRateLimiter(CounterStorage(counters=self.counters))
+        self._per_user = {scope: _items_of(each.per_user) for scope, each in allowances.items()}
+
+    def hit_user(self, user_hash: str, scope: Scope) -> None:
+        """Count a request of a user who is known to be one, or raise `RateLimited`."""
+        for item in self._per_user[scope]:
+            self._hit(item, f"user:{user_hash}", scope)
+
+    def hit_login_user(self, user_hash: str) -> None:
+        """Count a login of a user whom WeChat has just named, or raise `RateLimited`."""
+        self.hit_user(user_hash, "login")
+
+    @contextlib.contextmanager
+    def counting_failures_of(self, user_hash: str) -> Iterator[None]:
+        """Let a user's data be decrypted, and count `StaleSessionKey`, but raise `RateLimited` after too many.
+
+        `UnknownUserData` is counted separately: too many of it do not keep other data from being decrypted. One
+        round trip, and a second after a failure.
+        """
+        who = (f"user:{user_hash}", "decryption")
+        if not self._windows.test(_FAILED_DECRYPTIONS, *who):
+            self.refuse(_FAILED_DECRYPTIONS.key_for(*who), scope="decryption", subject="user")
+        try:
+            yield
+        except StaleSessionKey:
+            self._hit(_FAILED_DECRYPTIONS, *who)  # not told if others, at the same time, were enough
+            raise
+        except UnknownUserData:
+            self._hit(_UNKNOWN_DATA, who[0], "unknown_data")
+            raise
+
+    def refuse(self, key: str, *, scope: str, subject: str) -> NoReturn:
+        """Raise `RateLimited` until the window of ``key`` is over."""
+        self._on_refused(scope, subject)
+        raise RateLimited(self.counters.seconds_left(key))
+
+    def _hit(self, item: RateLimitItem, who: str, scope: str) -> None:
+        if not self._windows.hit(item, who, scope):
+            logger.info("ratelimit %s (%s) exceeded at endpoint: %s", item, who, scope)  # as Flask-Limiter has it
+            self.refuse(item.key_for(who, scope), scope=scope, subject="user")
+
+
+def client_key(address: str) -> str:
+    """Return what is counted as one client: an IPv4 address, the /64 of an IPv6 one, or ``unknown``.
+
+    Whoever has IPv6 has a whole /64 at the least. A port, which some proxies add, is left out.
+    """
+    match = _WITH_PORT.fullmatch(address)
+    try:
+        parsed = ipaddress.ip_address((match[1] or match[2]) if match else address)
+    except ValueError:
+        return "unknown"
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    return str(parsed.ipv4_mapped or f"{ipaddress.IPv6Address(int(parsed) >> 64 << 64)}/64")
+
+
+def _items_of(allowance: str) -> list[RateLimitItem]:
+    return [] if allowance == UNLIMITED else parse_many(allowance)
+
+
+def _name_of(key: str) -> str:
+    return f"wxlogin:limit:{key.removeprefix('LIMITER/')}"

@@ -1,0 +1,255 @@
+"""The OpenAPI document of an application: its routes, and what `operations` says about each.
+
+https://spec.openapis.org/oas/v3.1.1.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+from flask import Flask
+from marshmallow import Schema
+from werkzeug.exceptions import BadRequest
+from werkzeug.routing import Rule
+
+from wxlogin import __version__
+from wxlogin.config.settings import Settings
+from wxlogin.services import Services
+from wxlogin.web.errors import ErrorSpec, spec_of
+from wxlogin.web.openapi import schemas
+from wxlogin.web.openapi.operations import IN_PATH, OPERATIONS, Header, Operation
+from wxlogin.web.request_body import MAX_BODY_BYTES
+from wxlogin.web.session_id_extractor import COOKIE_NAME
+from wxlogin.wechat.api.errors import WeChatAPIError, errcode_of
+
+_JSON = "application/json"
+_FORM = "application/x-www-form-urlencoded"
+
+_ABOUT = f"""\
+Log WeChat mini-program users in: the code of `wx.login()` goes in, a session cookie comes out.
+
+The session's id is sent back as a `{COOKIE_NAME}` header, a `{COOKIE_NAME}` cookie or `Authorization: Bearer`. \
+All of a stored `Set-Cookie` is understood, attributes included; a header wins over the cookie.
+
+All errors have one shape. Programs look at `error.code`; `retryable` says whether the same request may succeed \
+later. A body has {MAX_BODY_BYTES // 1024} KiB at the most. A `GET` route answers `HEAD` too, but for \
+`/getOpenid`; any other method is a 405, and any other address a 404, in the same shape.
+
+Every answer has an `X-Request-Id`, which is what the log calls the request, and `Cache-Control: no-store`."""
+
+_TAGS = {
+    "Logging in": "",
+    "Sessions": "Who am I, on which devices, and log out.",
+    "User data": "What takes the user's `session_key`, which stays here, or WeChat's access token.",
+    "Back ends behind a proxy": "Who is calling: for nginx's `auth_request` and its like.",
+    "Operators": "See and end the sessions of any user.",
+    "Running the service": "",
+}
+
+_SECURITY_SCHEMES = {
+    "sessionid_header": {
+        "type": "apiKey",
+        "in": "header",
+        "name": COOKIE_NAME,
+        "description": "What came as `Set-Cookie`, or the id alone.",
+    },
+    "sessionid_cookie": {"type": "apiKey", "in": "cookie", "name": COOKIE_NAME, "description": "The same."},
+    "bearer": {"type": "http", "scheme": "bearer", "description": "The session's id."},
+    "operator": {"type": "http", "scheme": "bearer", "description": "`WXLOGIN_ADMIN_TOKEN`."},
+}
+
+_HEADERS: dict[str, dict[str, Any]] = {
+    "X-Request-Id": {
+        "description": "What the log calls the request: the proxy's id for it, or a new one.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,64}$"},
+        "example": "4d6ae01f0c6b4b0f9f8e2a6a1d1f3b5c",
+    },
+    "Cache-Control": {"required": True, "schema": {"type": "string", "enum": ["no-store"]}},
+    "Retry-After": {
+        "description": "After how many seconds to try again.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 1},
+        "example": 1,
+    },
+    "WWW-Authenticate": {
+        "description": "What HTTP wants to be said of a 401.",
+        "required": True,
+        "schema": {"type": "string"},
+        "example": 'Bearer realm="wxlogin"',
+    },
+}
+_VALIDATION_MESSAGE = "code: Missing data for required field."
+_ON_ALL = ("X-Request-Id", "Cache-Control")
+_ON_STATUS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+
+
+def describe(app: Flask) -> dict[str, Any]:
+    """Return the OpenAPI document of ``app``; its pages for people are none of its API."""
+    rules = sorted(_rules_of(app), key=_place)
+    spec, settings = _specification(rules), Services.of(app).settings
+    for name, schema in schemas.user_data_schemas(with_ids=settings.expose_openid).items():
+        spec.components.schema(name, schema)
+    writer = _Writer(spec, settings)
+    for rule in rules:
+        method = _method_of(rule)
+        operation = {"operationId": rule.endpoint.replace(".", "_"), **_summary_of(app, rule)}
+        operation |= writer.describe(rule, OPERATIONS[rule.endpoint])
+        spec.path(path=_path_of(rule), operations={method: operation})
+    return spec.to_dict()
+
+
+def _rules_of(app: Flask) -> Iterator[Rule]:
+    return (rule for rule in app.url_map.iter_rules() if not rule.endpoint.startswith("docs."))
+
+
+def _place(rule: Rule) -> int:
+    return list(OPERATIONS).index(rule.endpoint)
+
+
+def _specification(rules: Iterable[Rule]) -> APISpec:
+    used = [OPERATIONS[rule.endpoint] for rule in rules]
+    spec = APISpec(
+        title="wxlogin",
+        version=__version__,
+        openapi_version="3.1.0",
+        plugins=[MarshmallowPlugin(schema_name_resolver=_name_of)],
+        info={"description": _ABOUT, "license": {"name": "MIT", "identifier": "MIT"}},
+        tags=[_tag(name) for name in _TAGS if name in {each.tag for each in used}],
+        servers=[{"url": "/"}],
+    )
+    callers = {caller for each in used for caller in each.callers}
+    for name in (name for name in _SECURITY_SCHEMES if name in callers):
+        spec.components.security_scheme(name, _SECURITY_SCHEMES[name])
+    for name, header in _HEADERS.items():
+        spec.components.header(name, header)
+    return spec
+
+
+def _tag(name: str) -> dict[str, str]:
+    return {"name": name, "description": _TAGS[name]} if _TAGS[name] else {"name": name}
+
+
+def _method_of(rule: Rule) -> str:
+    """Return the one method of a route; the HEAD of a GET goes without saying."""
+    (method,) = (rule.methods or set()) - {"HEAD"}
+    return method.lower()
+
+
+def _path_of(rule: Rule) -> str:
+    return re.sub(r"<(\w+)>", r"{\1}", rule.rule)
+
+
+def _summary_of(app: Flask, rule: Rule) -> dict[str, str]:
+    docstring = (app.view_functions[rule.endpoint].__doc__ or "").replace("``", "`")
+    return {"summary": " ".join(docstring.split("\n\n")[0].split())}
+
+
+class _Writer:
+    """Writes operations; what they share goes into the document's components."""
+
+    def __init__(self, spec: APISpec, settings: Settings) -> None:
+        self._spec = spec
+        self._settings = settings
+
+    def describe(self, rule: Rule, operation: Operation) -> dict[str, Any]:
+        """Return the Operation Object, but for what the route itself says."""
+        described: dict[str, Any] = {
+            "tags": [operation.tag],
+            "parameters": [*_in_path(rule), *operation.query],
+            "requestBody": self._body(operation.body) if operation.body else None,
+            "security": _security(operation),
+            "responses": {operation.status: self._answer(operation), **self._failures(operation)},
+        }
+        return {name: value for name, value in described.items() if value}
+
+    def _body(self, schema: type[Schema]) -> dict[str, Any]:
+        content = {"schema": self._schema(schema)}
+        return {"required": True, "content": {_JSON: content, _FORM: content}}
+
+    def _answer(self, operation: Operation) -> dict[str, Any]:
+        headers = {name: _reference("headers", name) for name in _ON_ALL}
+        headers |= {header.name: _header(header) for header in operation.headers}
+        schemas = {_JSON: self._schema(operation.answer)} if operation.answer else operation.content
+        content = {kind: {"schema": schema} for kind, schema in schemas.items()}
+        described = {"description": operation.says, "headers": headers}
+        return {**described, "content": content} if content else described
+
+    def _schema(self, schema: type[Schema]) -> dict[str, Any]:
+        name = _name_of(schema)
+        if name not in self._spec.components.schemas:
+            hidden = self._hidden() & set(schema().fields)
+            self._spec.components.schema(name, schema=schema(exclude=hidden))
+            self._spec.components.schemas[name]["description"] = _first_line(schema)
+        return _reference("schemas", name)
+
+    def _hidden(self) -> set[str]:
+        """Return the names of fields that the settings keep out of answers."""
+        shown = {"openid": self._settings.expose_openid, "session_id": self._settings.session_id_in_body}
+        return {name for name, is_shown in shown.items() if not is_shown}
+
+    def _failures(self, operation: Operation) -> dict[int, dict[str, Any]]:
+        by_status = defaultdict(list)
+        for kind in operation.errors:
+            by_status[spec_of(kind).status].append(kind)
+        return {status: self._failure(status, by_status[status]) for status in sorted(by_status)}
+
+    def _failure(self, status: int, kinds: list[type[Exception]]) -> dict[str, Any]:
+        specs = {spec_of(kind).code: (kind, spec_of(kind)) for kind in reversed(kinds)}
+        codes = {"error": {"properties": {"code": {"enum": sorted(specs)}}}}
+        content = {
+            "schema": {**self._schema(schemas.ErrorSchema), "properties": codes},
+            "examples": {code: {"value": _example(*specs[code])} for code in sorted(specs)},
+        }
+        names = (*_ON_ALL, *_ON_STATUS.get(status, ()))
+        return {
+            "description": ", ".join(f"`{code}`" for code in sorted(specs)),
+            "headers": {name: _reference("headers", name) for name in names},
+            "content": {_JSON: content},
+        }
+
+
+def _name_of(schema: type[Schema] | Schema) -> str:
+    kind = schema if isinstance(schema, type) else type(schema)
+    return kind.__name__.removesuffix("Schema")
+
+
+def _first_line(schema: type[Schema]) -> str:
+    return (schema.__doc__ or "").partition("\n")[0].replace("``", "`")
+
+
+def _reference(kind: str, name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/{kind}/{name}"}
+
+
+def _header(header: Header) -> dict[str, Any]:
+    described = {"description": header.description, "schema": {"type": "string"}, "example": header.example}
+    return {**described, "required": True} if header.is_certain else described
+
+
+def _in_path(rule: Rule) -> list[dict[str, Any]]:
+    schema = {"type": "string", "pattern": "^[^/]+$"}
+    return [
+        {"name": name, "in": "path", "required": True, "schema": schema, **IN_PATH[name]}
+        for name in sorted(rule.arguments, key=rule.rule.index)
+    ]
+
+
+def _security(operation: Operation) -> list[dict[str, list[str]]]:
+    ways: list[dict[str, list[str]]] = [{name: []} for name in operation.callers]
+    return [*ways, {}] if operation.is_anonymous_too else ways
+
+
+def _example(kind: type[Exception], spec: ErrorSpec) -> dict[str, Any]:
+    error = {
+        "code": spec.code,
+        "message": spec.message if kind is not BadRequest else _VALIDATION_MESSAGE,
+        "request_id": _HEADERS["X-Request-Id"]["example"],
+        "retryable": spec.retryable,
+    }
+    return {"error": {**error, "errcode": errcode_of(kind)} if issubclass(kind, WeChatAPIError) else error}

@@ -1,0 +1,357 @@
+"""The access_token that WeChat wants with most calls: one per app, for all workers and hosts.
+
+Fetching one may void the one before, and WeChat counts how often that happens. So it lies in Redis, and whoever
+finds it missing or about to expire takes a lease before asking WeChat; the others go on with the old one, or wait.
+
+Key ``wxlogin:token:<appid>``, a hash: the token, sealed, and its two times; who has the lease; what the last
+refresh failed with; a hash of the token that was found bad; when WeChat was forced to give another. All times are
+Redis's, in Unix milliseconds: what the hosts' clocks say does not matter. Each step is one script on one key, and
+may be repeated: atomic on every topology.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import logging
+import random
+import re
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from wxlogin.observability import events
+from wxlogin.resilience.deadline import time_left, time_limit
+from wxlogin.storage.encryption import DecryptionError, RecordCipher
+from wxlogin.storage.gateway import RedisGateway, StoreUnavailable
+from wxlogin.wechat.api.client import WeChatClient
+from wxlogin.wechat.api.errors import (
+    BadAccessToken,
+    CallRejected,
+    NoTimeLeft,
+    WeChatAPIError,
+    WeChatError,
+    api_error,
+)
+from wxlogin.wechat.api.models import AccessToken
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+# Give or take a third: within the 300 seconds in which WeChat gives a new one and both work, and the last quarter.
+_EARLY_SECONDS = 225
+_EARLY_SHARE = 3 / 16
+_LEASE_SPARE_SECONDS = 0.5
+_MIN_SECONDS = 0.5
+_EARLY_TRY_SECONDS = 1.5  # half of it is for the call itself
+_POLL_SECONDS = 0.05
+
+_FAILURE_MS = 1_000  # for so long nobody else tries
+_NEXT_TRY_MS = 10_000  # between two tries to replace a token that still works
+_BAD_MS = 60_000  # then a token may be tried again: WeChat may have been wrong
+_FORCED_APART_MS = 35_000  # WeChat takes 30 seconds, by another clock
+_FORCED_A_DAY = 20
+_DAY_MS = 86_400_000
+_KEY_MS = _DAY_MS + 3_600_000
+
+_REFUSAL = re.compile(rb"(-?[0-9]{1,9}) ([0-9a-f-]*)")
+
+# What every script begins with. A time that is further ahead than it can be was written before the clock was set
+# back: it has passed.
+_BEGIN = """
+local key, kind, time = KEYS[1], redis.call('TYPE', KEYS[1]), redis.call('TIME')
+local is_hash = (kind.ok or kind) == 'hash'
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function field(name) return is_hash and redis.call('HGET', key, name) or '' end
+local function is_ahead(name, most)
+  local left = (tonumber(field(name)) or 0) - now
+  return left > 0 and left <= most
+end
+local function in_ms(milliseconds) return string.format('%.0f', now + milliseconds) end
+"""
+
+_KEEP = f"redis.call('EXPIREAT', key, string.format('%.0f', math.ceil((now + {_KEY_MS}) / 1000)))"
+
+# ARGV: owner, how long a lease lasts, how long the longest does, '1' if a token that works has to do for want of
+# time. Says what is to be done: use the token; refresh it, which is ours now; wait for whose that is; fail.
+_TAKE = f"""
+{_BEGIN}
+local token = is_ahead('expires_at', {_KEY_MS}) and field('token') or ''
+if token ~= '' and is_ahead('refresh_at', {_KEY_MS}) then return {{'use', token}} end
+local is_held = is_ahead('held_until', tonumber(ARGV[3])) and field('holder') ~= ARGV[1]
+local has_failed = is_ahead('failed_until', {_FAILURE_MS})
+if token ~= '' and (is_held or has_failed or ARGV[4] == '1') then return {{'use', token}} end
+if is_held then return {{'wait'}} end
+if has_failed then return {{'fail', field('failed')}} end
+local is_bad = is_ahead('bad_until', {_BAD_MS})
+local answer = {{'refresh', token, is_bad and field('bad') or '', is_bad and field('bad_as') or ''}}
+if not is_hash then redis.call('DEL', key) end
+redis.call('HSET', key, 'holder', ARGV[1], 'held_until', in_ms(ARGV[2]))
+{_KEEP}
+return answer
+"""
+
+# What those scripts begin with that need the lease. Who lost it leaves things as they are.
+_HOLD = f"""
+{_BEGIN}
+if field('holder') ~= ARGV[1] then return 0 end
+"""
+
+_RELEASE = "redis.call('HDEL', key, 'holder', 'held_until')"
+
+# ARGV: owner, the sealed token, its hash, how long it lives, how long until it is refreshed.
+_STORE = f"""
+{_HOLD}
+{_RELEASE}
+if is_ahead('bad_until', {_BAD_MS}) and field('bad') == ARGV[3] then return 0 end
+redis.call('HSET', key, 'token', ARGV[2], 'expires_at', in_ms(ARGV[4]), 'refresh_at', in_ms(ARGV[5]))
+redis.call('HDEL', key, 'failed', 'failed_until')
+{_KEEP}
+return 1
+"""
+
+# ARGV: owner, what it failed with. A token that is there still is refreshed later.
+_FAIL = f"""
+{_HOLD}
+{_RELEASE}
+redis.call('HSET', key, 'failed', ARGV[2], 'failed_until', in_ms({_FAILURE_MS}))
+redis.call('HSET', key, 'refresh_at', in_ms({_NEXT_TRY_MS}))
+{_KEEP}
+return 1
+"""
+
+# ARGV: owner. Says whether WeChat may be forced to give another token.
+_FORCE = f"""
+{_HOLD}
+if field('forced_by') == ARGV[1] then return 1 end
+local times, latest = {{}}, 0
+for text in string.gmatch(field('forced'), '%d+') do
+  local at = tonumber(text)
+  if now - at < {_DAY_MS} then times[#times + 1], latest = text, math.max(latest, at) end
+end
+if #times >= {_FORCED_A_DAY} or now - latest < {_FORCED_APART_MS} then return 0 end
+times[#times + 1] = in_ms(0)
+redis.call('HSET', key, 'forced', table.concat(times, ' '), 'forced_by', ARGV[1])
+{_KEEP}
+return 1
+"""
+
+# ARGV: the sealed token as it was read; its hash and what WeChat said, or '' twice. A newer one stays.
+_DROP = f"""
+{_BEGIN}
+if field('token') ~= ARGV[1] then return 0 end
+redis.call('HDEL', key, 'token', 'expires_at', 'refresh_at')
+if ARGV[2] ~= '' then
+  redis.call('HSET', key, 'bad', ARGV[2], 'bad_as', ARGV[3], 'bad_until', in_ms({_BAD_MS}))
+  {_KEEP}
+end
+return 1
+"""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Token:
+    """A token, and what of it is, or would be, in Redis."""
+
+    value: str = dataclasses.field(repr=False)
+    sealed: bytes = dataclasses.field(repr=False)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Lease:
+    """The right to refresh: the token that works meanwhile, and the hash and the refusal of one that is bad."""
+
+    owner: str
+    working: _Token | None
+    bad: bytes
+    bad_as: bytes
+
+
+class AccessTokens:
+    """Call WeChat with an access_token. Thread-safe.
+
+    ``api`` is ``stable_token``, or ``token`` for WeChat's older endpoint; ``total_seconds`` is how long a call may
+    take with everything that it needs: waiting for a token, fetching one, and doing it again with another.
+    ``on_refreshed`` is told whose token was fetched and how many seconds it lives, ``on_failed`` whose was not.
+    """
+
+    def __init__(
+        self,
+        redis: RedisGateway,
+        cipher: RecordCipher,
+        *,
+        api: str,
+        total_seconds: float,
+        on_refreshed: Callable[[str, float], object] = lambda _appid, _seconds: None,
+        on_failed: Callable[[str], object] = lambda _appid: None,
+    ) -> None:
+        self._on_refreshed = on_refreshed
+        self._on_failed = on_failed
+        self._store = _TokenStore(redis, cipher, max_lease_seconds=total_seconds + _LEASE_SPARE_SECONDS)
+        self._api = api
+        self._total_seconds = total_seconds
+
+    def call(self, client: WeChatClient, request: Callable[[str], Result]) -> Result:
+        """Do ``request`` with the app's token, and once more with another if WeChat says that it is bad.
+
+        Raises `WeChatError`: what ``request`` does, what WeChat said no to a new token with, or `CallRejected` if
+        no token could be had in time; and `StoreUnavailable`, because without Redis no token is fetched.
+        """
+        with time_limit(self._total_seconds):
+            token = self._token(client)
+            try:
+                return request(token.value)
+            except BadAccessToken as error:
+                refusal = error
+            logger.warning("WeChat does not accept the access_token of %s: %s", client.appid, refusal)
+            self._store.drop(client.appid, token.sealed, bad=_hash_of(token.value), bad_as=_text_of(refusal))
+            return request(self._token(client).value)
+
+    def _token(self, client: WeChatClient) -> _Token:
+        """Return a token, waiting for it while there would be time to use it."""
+        owner = secrets.token_urlsafe(12)
+        while True:
+            _check_time()
+            if token := self._next(client, owner):
+                return token
+            time.sleep(_jittered(_POLL_SECONDS))
+
+    def _next(self, client: WeChatClient, owner: str) -> _Token | None:
+        """Take the next step and return the token it leads to, None if that needs another."""
+        todo, *details = self._store.acquire(client.appid, owner, seconds=time_left())
+        if todo == b"use":
+            return self._store.decrypt(client.appid, *details)
+        if todo == b"refresh":
+            sealed, bad, bad_as = details
+            working = self._store.decrypt(client.appid, sealed) if sealed else None
+            return self._refresh(client, _Lease(owner=owner, working=working, bad=bad, bad_as=bad_as))
+        if todo == b"fail":
+            raise _failure_in(*details)
+        return None
+
+    def _refresh(self, client: WeChatClient, lease: _Lease) -> _Token:
+        """Fetch a token, store it and return it; or return the old one, if that works and there is no other."""
+        try:
+            with time_limit(time_left() / 2 if lease.working else time_left()):
+                fetched = self._fetch(client, lease)
+        except WeChatError as error:
+            failure = error
+        else:
+            logger.info("a new access_token of %s, for %s s", client.appid, fetched.expires_in)
+            self._on_refreshed(client.appid, fetched.expires_in)
+            return self._store.put(client.appid, lease.owner, fetched)
+        logger.warning("no new access_token of %s: %s", client.appid, failure)
+        self._on_failed(client.appid)
+        self._store.record_failure(client.appid, lease.owner, failed=_text_of(failure))
+        if lease.working:
+            return lease.working
+        raise _failure_in(_text_of(failure))
+
+    def _fetch(self, client: WeChatClient, lease: _Lease) -> AccessToken:
+        """Ask WeChat for a token that is not the bad one, and insist on another no more often than it allows.
+
+        The older endpoint gives another each time, so that to ask it after a bad one is to insist.
+        """
+        if self._api == "stable_token" or not lease.bad:
+            token = self._ask(client, force_refresh=False)
+            if _hash_of(token.value) != lease.bad:
+                return token
+        if self._store.may_force(client.appid, lease.owner):
+            token = self._ask(client, force_refresh=True)
+            if _hash_of(token.value) != lease.bad:
+                return token
+        raise _failure_in(lease.bad_as)
+
+    def _ask(self, client: WeChatClient, *, force_refresh: bool) -> AccessToken:
+        return client.token() if self._api == "token" else client.stable_token(force_refresh=force_refresh)
+
+
+class _TokenStore:
+    """Where the tokens lie. Every method raises `StoreUnavailable`, if it does not say otherwise."""
+
+    def __init__(self, redis: RedisGateway, cipher: RecordCipher, *, max_lease_seconds: float) -> None:
+        self._redis = redis
+        self._cipher = cipher
+        self._max_lease_ms = _ms(max_lease_seconds)
+
+    def acquire(self, appid: str, owner: str, *, seconds: float) -> list[bytes]:
+        """Return what is to be done by who has ``seconds`` left, and what is needed for it: see the script."""
+        lease_ms, is_hurried = _ms(seconds + _LEASE_SPARE_SECONDS), int(seconds < _EARLY_TRY_SECONDS)
+        answer: list[bytes] = self._eval(_TAKE, appid, owner, lease_ms, self._max_lease_ms, is_hurried)
+        return answer
+
+    def decrypt(self, appid: str, sealed: bytes) -> _Token | None:
+        """Return the token, or drop it if it is none of ours."""
+        try:
+            value = self._cipher.decrypt(sealed, context=_key_of(appid).encode(), associated_data=b"")
+        except DecryptionError:
+            events.emit("access_token_record_invalid", by=logger)
+            self.drop(appid, sealed)
+            return None
+        return _Token(value.decode(), sealed)
+
+    def put(self, appid: str, owner: str, token: AccessToken) -> _Token:
+        """Store a token, unless the lease was lost, and return it; if Redis is gone it serves once, unstored."""
+        sealed = self._cipher.encrypt(token.value.encode(), context=_key_of(appid).encode(), associated_data=b"")
+        early_seconds = _jittered(min(_EARLY_SECONDS, token.expires_in * _EARLY_SHARE))
+        times = (_ms(token.expires_in), _ms(token.expires_in - early_seconds))
+        with contextlib.suppress(StoreUnavailable):
+            self._eval(_STORE, appid, owner, sealed, _hash_of(token.value), *times)
+        return _Token(token.value, sealed)
+
+    def record_failure(self, appid: str, owner: str, *, failed: bytes) -> None:
+        """Let those who wait know what a refresh failed with; if Redis is gone they will find out."""
+        with contextlib.suppress(StoreUnavailable):
+            self._eval(_FAIL, appid, owner, failed)
+
+    def may_force(self, appid: str, owner: str) -> bool:
+        """Say whether to force WeChat to give another token; a yes counts."""
+        return bool(self._eval(_FORCE, appid, owner))
+
+    def drop(self, appid: str, sealed: bytes, *, bad: bytes = b"", bad_as: bytes = b"") -> None:
+        """Forget this token, if it is still there, and remember for a while that WeChat finds it bad."""
+        self._eval(_DROP, appid, sealed, bad, bad_as)
+
+    def _eval(self, script: str, appid: str, *arguments: str | bytes | int) -> Any:
+        key = _key_of(appid)
+        return self._redis.call(lambda client: client.eval(script, 1, key, *arguments), key=key, retry_safe=True)
+
+
+def _check_time() -> None:
+    """Raise `NoTimeLeft` if a call could not be over in time: it would be cut off when it is under way."""
+    if time_left() < _MIN_SECONDS:
+        raise NoTimeLeft("no access_token in time")
+
+
+def _jittered(seconds: float) -> float:
+    """Return a third more or less, so that those who began together don't go on so."""
+    return seconds * random.uniform(2 / 3, 4 / 3)  # noqa: S311  # no secret
+
+
+def _key_of(appid: str) -> str:
+    return f"wxlogin:token:{appid}"
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)
+
+
+def _hash_of(token: str) -> bytes:
+    """Return what tells a token from others: 128 bits of SHA-256."""
+    return hashlib.sha256(token.encode()).hexdigest()[:32].encode()
+
+
+def _text_of(failure: WeChatError) -> bytes:
+    """Return what `_failure_in` makes the same failure of, as far as it is WeChat's own."""
+    return f"{failure.errcode} {failure.rid or ''}".encode() if isinstance(failure, WeChatAPIError) else b""
+
+
+def _failure_in(text: bytes) -> WeChatError:
+    """Return the refusal; or what says, whatever else went wrong, that the call itself was not sent."""
+    found = _REFUSAL.fullmatch(text)
+    return (
+        api_error(int(found[1]), found[2].decode() or None) if found else CallRejected("no access_token to be had")
+    )
