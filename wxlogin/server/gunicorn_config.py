@@ -17,6 +17,7 @@ from flask import Flask
 from wxlogin.config import snapshot
 from wxlogin.config.settings import InvalidSettings
 from wxlogin.observability import metrics_files
+from wxlogin.server import gunicorn_internals
 from wxlogin.server.cpu_count import usable_processors
 
 GRACEFUL_TIMEOUT_SECONDS = 10  # longer than any request takes
@@ -37,9 +38,11 @@ def gunicorn_config() -> dict[str, Any]:
     problems = _read_settings()
     # What the service was told, because it shares its threads out: some may wait for WeChat, some not.
     threads = snapshot.shared.current().settings.threads
+    unknown = gunicorn_internals.find_incompatibilities()
     return {
         **_settings(threads),
-        **_Hooks(folder, problems).by_name(),
+        "worker_class": _worker_class(unknown),
+        **_Hooks(folder, problems, unknown).by_name(),
     }
 
 
@@ -59,8 +62,6 @@ def _read_settings() -> Sequence[str]:
 def _settings(threads: int) -> dict[str, Any]:
     return {
         "bind": "127.0.0.1:8000",
-        # gthread, but for what it answers without a thread, and how it ends.
-        "worker_class": "wxlogin.server.worker.Worker",
         # Two at least: while one that died is replaced, the other serves.
         "workers": int(os.environ.get("WEB_CONCURRENCY", max(2, usable_processors()))),
         "threads": threads,
@@ -83,6 +84,11 @@ def _settings(threads: int) -> dict[str, Any]:
     }
 
 
+def _worker_class(unknown: Sequence[str]) -> str:
+    """Return ours: gthread, but for what it answers without a thread, and how it ends; or gthread itself."""
+    return "gthread" if unknown else "wxlogin.server.worker.Worker"
+
+
 def _max_connections(threads: int) -> int:
     """Return how many clients a worker may have: it ends when it has no file descriptor left for one more."""
     soft_limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -93,9 +99,10 @@ def _max_connections(threads: int) -> int:
 class _Hooks:
     """What gunicorn calls, by gunicorn's names; https://gunicorn.org/reference/settings/#server-hooks."""
 
-    def __init__(self, folder: Path, problems: Sequence[str]) -> None:
+    def __init__(self, folder: Path, problems: Sequence[str], unknown: Sequence[str]) -> None:
         self._folder = folder
         self._problems = problems
+        self._unknown = unknown
         self._forks = itertools.count()
 
     def by_name(self) -> dict[str, Any]:
@@ -104,8 +111,11 @@ class _Hooks:
         return {name: getattr(self, name) for name in names}
 
     def on_starting(self, server: Any) -> None:
-        """Let the workers write their metrics, whoever they run as."""
+        """Let the workers write their metrics, whoever they run as, and warn if they are gunicorn's own kind."""
         os.chown(self._folder, server.cfg.uid, server.cfg.gid)
+        if self._unknown:
+            names = ", ".join(self._unknown)
+            server.log.warning("threads answer every check: this gunicorn is not as known (%s)", names)
 
     def child_exit(self, server: Any, worker: Any) -> None:
         """Keep what a worker counted, however it ended."""
