@@ -31,6 +31,8 @@ from wxlogin.storage.url import parse_url
 PROJECT = Path(__file__).parent.parent
 TIMEOUT_SECONDS = 20
 PATIENT = ("--config", "tests/end_to_end/patient_gunicorn.py")
+# A thread and a connection to Redis for everybody: of those who wait beyond half the threads, none waits for long.
+ROOMY = {"WXLOGIN_THREADS": "128", "WXLOGIN_REDIS_MAX_CONNECTIONS": "128"}
 # Below those that Linux gives to connections, and above those that browsers refuse.
 PORTS = range(11_000, 32_000)
 

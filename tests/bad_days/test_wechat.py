@@ -20,7 +20,7 @@ from tests.bad_days.bench import EXCHANGE, HASTY, Bench, Told, asking, bench, to
 from tests.conftest import environment
 from tests.drivers import Answer, MiniProgram, Sandbox, over_http
 from tests.fault_proxy import fault_proxy
-from tests.servers import PATIENT, RedisServer, Service, gunicorn, keys_in, wait_until
+from tests.servers import PATIENT, ROOMY, RedisServer, Service, gunicorn, keys_in, wait_until
 from tests.wechat.drivers import (
     NOT_REACHED,
     TLS_FAILURES,
@@ -343,8 +343,7 @@ def test_f_36_fifty_submits_of_one_code_to_two_workers_of_whom_one_never_hears_o
         fault_proxy(the_redis_server.port) as proxy,
         gunicorn(
             tmp_path,
-            # A thread for everybody: of those beyond the half, none waits for long.
-            environment(redis_url=proxy.url, wechat_api_url=sandbox.url) | {"WXLOGIN_THREADS": "128"},
+            environment(redis_url=proxy.url, wechat_api_url=sandbox.url) | ROOMY,
             options=PATIENT,
         ) as service,
         ThreadPoolExecutor(50) as threads,

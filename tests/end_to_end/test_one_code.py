@@ -19,6 +19,7 @@ from tests.conftest import environment
 from tests.drivers import Answer, MiniProgram, Sandbox, Send, over_http
 from tests.servers import (
     PATIENT,
+    ROOMY,
     RedisServer,
     Service,
     clean_environment,
@@ -34,8 +35,7 @@ from tests.servers import (
 def service(
     store: RedisServer, the_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    """A service with a thread for everybody: of those beyond the half, none waits for long."""
-    settings = environment(redis_url=store.url, wechat_api_url=the_sandbox.url) | {"WXLOGIN_THREADS": "128"}
+    settings = environment(redis_url=store.url, wechat_api_url=the_sandbox.url) | ROOMY
     with gunicorn(tmp_path_factory.mktemp("service"), settings, options=PATIENT) as running:
         yield running
 
