@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from tests.conftest import APPID, Clock
 from tests.drivers import MiniProgram, Sandbox, Send, in_process
@@ -197,6 +198,20 @@ def test_a_code_whose_session_has_ended_is_used_up(mini_program: MiniProgram, sa
 
     assert (answer.status, answer.error["code"], answer.error["errcode"]) == (400, "code_used", 40163)
     assert len(sandbox.calls()) == 1
+
+
+def test_a_code_whose_session_has_an_id_of_another_version_is_used_up(
+    settings: Settings, sandbox: Sandbox, real_redis: Redis
+) -> None:
+    services = Services.build(settings, watch=lambda _: real_redis)
+    code = sandbox.issue_code()
+    claim = services.login.exchanges.claim(code, appid=APPID)
+    real_redis.eval(*claim.outcome_script("an id of another version"))
+
+    answer = in_process(create_app(services))("POST", "/login", json={"code": code})
+
+    assert (answer.status, answer.error["code"]) == (400, "code_used")
+    assert sandbox.calls() == []
 
 
 def test_a_refused_code_is_refused_again_without_asking_wechat(
