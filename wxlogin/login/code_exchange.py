@@ -25,6 +25,7 @@ import msgspec
 from wxlogin.storage.client import Client
 from wxlogin.storage.encryption import DecryptionError, RecordCipher
 from wxlogin.storage.gateway import SPREAD_KEYS, RedisGateway, Script, StoreUnavailable
+from wxlogin.storage.scripts import load_script
 from wxlogin.wechat.api.errors import (
     CallRejected,
     CodeUsed,
@@ -43,7 +44,6 @@ _ASSOCIATED_DATA = b"outcome"
 _TRANSIENT_SECONDS = 2  # longer than those who wait take to look
 
 _END_OF_TIME_MS = 2**52
-_MAX_CLAIM_DELAY_MS = 1_000  # nobody waits so long for a claim
 
 _POLL_SECONDS = 0.02
 _MAX_POLL_SECONDS = 0.1
@@ -60,25 +60,7 @@ _FAILURES: dict[str, type[WeChatError]] = {
 }
 _FAILURE_NAMES = {kind: name for name, kind in _FAILURES.items()}
 
-# ARGV: our claim, how many milliseconds it lasts, when it was sent. Returns what stands there afterwards, which is
-# our claim or what the code has come to, and Redis's time. What is fleeting is for those who waited for it only. A
-# Redis that was frozen finds claims that nobody waits for any more: these come to nothing.
-_CLAIM = f"""
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local value = redis.call('GET', KEYS[1])
-if value and string.sub(value, 1, 1) ~= '{_TRANSIENT.decode()}' then return {{value, now}} end
-if now - ARGV[3] > {_MAX_CLAIM_DELAY_MS} then return {{false, now}} end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return {{ARGV[1], now}}
-"""
-
-# ARGV: our claim, the outcome, how many milliseconds that is kept. A claim that was lost settles nothing.
-_STORE_OUTCOME = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-return 1
-"""
+_CLAIM, _STORE_OUTCOME = (load_script("wxlogin.login", name) for name in ("claim_code", "store_outcome"))
 
 
 class _ExchangeResult(msgspec.Struct, array_like=True, frozen=True):

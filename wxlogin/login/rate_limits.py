@@ -18,6 +18,7 @@ from limits.strategies import FixedWindowRateLimiter
 
 from wxlogin.storage.client import Client
 from wxlogin.storage.gateway import RedisGateway, StoreUnavailable
+from wxlogin.storage.scripts import load_script
 from wxlogin.wechat.api.user_data import StaleSessionKey, UnknownUserData
 
 logger = logging.getLogger(__name__)
@@ -35,13 +36,7 @@ _UNKNOWN_DATA = RateLimitItemPerMinute(60, 10)
 
 _WARN_EVERY_SECONDS = 60
 
-# One key of its own for each window; it counts from the first request on, and goes with its end.
-# ARGV: how many more, how many seconds the window lasts. Returns how many there are.
-_COUNT = """
-local count = redis.call('INCRBY', KEYS[1], ARGV[1])
-if redis.call('PTTL', KEYS[1]) < 0 then redis.call('EXPIRE', KEYS[1], ARGV[2]) end
-return count
-"""
+_COUNT = load_script("wxlogin.login", "count")
 
 _WITH_PORT = re.compile(r"\[([^]]*)\](?::\d+)?|([\d.]+):\d+")
 

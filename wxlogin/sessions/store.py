@@ -30,6 +30,7 @@ from wxlogin.sessions.session_id import HANDLE_LENGTH, SessionId, is_handle, key
 from wxlogin.storage.client import Client
 from wxlogin.storage.encryption import DecryptionError, RecordCipher
 from wxlogin.storage.gateway import RedisGateway, Script, StoreUnavailable
+from wxlogin.storage.scripts import load_script
 
 logger = logging.getLogger(__name__)
 
@@ -41,122 +42,10 @@ _HEADER_BYTES = _EXPIRY.size + _CREATED_AT_BYTES
 REPLACED_SECONDS = 300  # as long as a code lives
 TOUCH_SECONDS = 60
 
-# What every script begins with: what is not a hash is not ours.
-_KIND = """
-local kind = redis.call('TYPE', KEYS[1])
-kind = kind.ok or kind
-"""
-
-# Forget what has expired; the rest are in `alive`.
-_PRUNE = """
-local function number_in(value, first, last)
-  local number = 0
-  for i = first, last do number = number * 256 + string.byte(value, i) end
-  return number
-end
-local now, alive = tonumber(redis.call('TIME')[1]), {}
-local records = redis.call('HGETALL', KEYS[1])
-for i = 1, #records, 2 do
-  local expires_at = #records[i + 1] < 10 and 0 or number_in(records[i + 1], 1, 4)
-  if expires_at <= now then redis.call('HDEL', KEYS[1], records[i])
-  else
-    alive[#alive + 1] = {field = records[i], expires_at = expires_at, made = number_in(records[i + 1], 5, 10)}
-  end
-end
-"""
-
-# What every script does last: let the key live as long as the longest of `alive`.
-_EXPIRE = """
-local latest = 0
-for _, session in ipairs(alive) do latest = math.max(latest, session.expires_at) end
-if latest > 0 then redis.call('EXPIREAT', KEYS[1], latest) end
-"""
-
-# ARGV: the new session's field and value, the field of the one it replaces or '', how many sessions a user may
-# have (0: any number), how many seconds the replaced one is kept in the second key, if that is there.
-# The oldest of too many are ended, but never the new one. Returns the value of the one it replaces or '', and how
-# many were too many.
-_CREATE = f"""
-{_KIND}
-if kind ~= 'hash' then redis.call('DEL', KEYS[1]) end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-local replaced = ARGV[3] ~= '' and redis.call('HGET', KEYS[1], ARGV[3])
-if replaced then
-  redis.call('HDEL', KEYS[1], ARGV[3])
-  if KEYS[2] then redis.call('SET', KEYS[2], ARGV[3] .. replaced, 'EX', ARGV[5]) end
-end
-{_PRUNE}
-local limit, dropped = tonumber(ARGV[4]), 0
-if limit > 0 then
-  for _, session in ipairs(alive) do
-    if session.field == ARGV[1] then session.made = math.huge end
-  end
-  table.sort(alive, function(one, other) return one.made > other.made end)
-  while #alive > limit do
-    redis.call('HDEL', KEYS[1], table.remove(alive).field)
-    dropped = dropped + 1
-  end
-end
-{_EXPIRE}
-return {{replaced or '', dropped}}
-"""
-
-# ARGV: field, the value as it was read, the new value. What ended or changed meanwhile stays as it is.
-_UPDATE = f"""
-{_KIND}
-if kind ~= 'hash' or redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
-{_PRUNE}
-{_EXPIRE}
-return 1
-"""
-
-# ARGV: field, the new field, the new value. What ended meanwhile stays as it is; a repeat finds it done.
-_ROTATE = f"""
-{_KIND}
-if kind ~= 'hash' then return 0 end
-if redis.call('HGET', KEYS[1], ARGV[2]) == ARGV[3] then return 1 end
-if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
-redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
-{_PRUNE}
-{_EXPIRE}
-return 1
-"""
-
-# ARGV: field. With the last session goes the replaced one.
-_DELETE = f"""
-{_KIND}
-if kind ~= 'hash' or redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
-{_PRUNE}
-if #alive == 0 and KEYS[2] then redis.call('DEL', KEYS[2]) end
-{_EXPIRE}
-return 1
-"""
-
-# ARGV: the field of the one session that stays, or ''. Returns how many ended.
-_DELETE_ALL = f"""
-{_KIND}
-if kind ~= 'hash' then return 0 end
-if KEYS[2] then redis.call('DEL', KEYS[2]) end
-{_PRUNE}
-local ended, spared = 0, {{}}
-for _, session in ipairs(alive) do
-  if session.field == ARGV[1] then spared = {{session}}
-  else ended = ended + redis.call('HDEL', KEYS[1], session.field) end
-end
-alive = spared
-{_EXPIRE}
-return ended
-"""
-
-
-# Returns the replaced one or '', then the fields and values.
-_READ_ALL = f"""
-{_KIND}
-local found = kind == 'hash' and redis.call('HGETALL', KEYS[1]) or {{}}
-table.insert(found, 1, KEYS[2] and redis.call('GET', KEYS[2]) or '')
-return found
-"""
+_CREATE, _UPDATE, _ROTATE, _DELETE, _DELETE_ALL, _READ_ALL = (
+    load_script("wxlogin.sessions", name)
+    for name in ("create", "update", "rotate", "delete", "delete_all", "read_all")
+)
 
 Step = tuple[str, str, *tuple[Any, ...]]
 """A script, the key of the user that it is about, and its arguments."""

@@ -26,6 +26,7 @@ from wxlogin.observability import events
 from wxlogin.resilience.deadline import time_left, time_limit
 from wxlogin.storage.encryption import DecryptionError, RecordCipher
 from wxlogin.storage.gateway import RedisGateway, StoreUnavailable
+from wxlogin.storage.scripts import load_script
 from wxlogin.wechat.api.client import WeChatClient
 from wxlogin.wechat.api.errors import (
     BadAccessToken,
@@ -49,107 +50,12 @@ _MIN_SECONDS = 0.5
 _EARLY_TRY_SECONDS = 1.5  # half of it is for the call itself
 _POLL_SECONDS = 0.05
 
-_FAILURE_MS = 1_000  # for so long nobody else tries
-_NEXT_TRY_MS = 10_000  # between two tries to replace a token that still works
-_BAD_MS = 60_000  # then a token may be tried again: WeChat may have been wrong
-_FORCED_APART_MS = 35_000  # WeChat takes 30 seconds, by another clock
-_FORCED_A_DAY = 20
-_DAY_MS = 86_400_000
-_KEY_MS = _DAY_MS + 3_600_000
-
 _REFUSAL = re.compile(rb"(-?[0-9]{1,9}) ([0-9a-f-]*)")
 
-# What every script begins with. A time that is further ahead than it can be was written before the clock was set
-# back: it has passed.
-_BEGIN = """
-local key, kind, time = KEYS[1], redis.call('TYPE', KEYS[1]), redis.call('TIME')
-local is_hash = (kind.ok or kind) == 'hash'
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local function field(name) return is_hash and redis.call('HGET', key, name) or '' end
-local function is_ahead(name, most)
-  local left = (tonumber(field(name)) or 0) - now
-  return left > 0 and left <= most
-end
-local function in_ms(milliseconds) return string.format('%.0f', now + milliseconds) end
-"""
-
-_KEEP = f"redis.call('EXPIREAT', key, string.format('%.0f', math.ceil((now + {_KEY_MS}) / 1000)))"
-
-# ARGV: owner, how long a lease lasts, how long the longest does, '1' if a token that works has to do for want of
-# time. Says what is to be done: use the token; refresh it, which is ours now; wait for whose that is; fail.
-_TAKE = f"""
-{_BEGIN}
-local token = is_ahead('expires_at', {_KEY_MS}) and field('token') or ''
-if token ~= '' and is_ahead('refresh_at', {_KEY_MS}) then return {{'use', token}} end
-local is_held = is_ahead('held_until', tonumber(ARGV[3])) and field('holder') ~= ARGV[1]
-local has_failed = is_ahead('failed_until', {_FAILURE_MS})
-if token ~= '' and (is_held or has_failed or ARGV[4] == '1') then return {{'use', token}} end
-if is_held then return {{'wait'}} end
-if has_failed then return {{'fail', field('failed')}} end
-local is_bad = is_ahead('bad_until', {_BAD_MS})
-local answer = {{'refresh', token, is_bad and field('bad') or '', is_bad and field('bad_as') or ''}}
-if not is_hash then redis.call('DEL', key) end
-redis.call('HSET', key, 'holder', ARGV[1], 'held_until', in_ms(ARGV[2]))
-{_KEEP}
-return answer
-"""
-
-# What those scripts begin with that need the lease. Who lost it leaves things as they are.
-_HOLD = f"""
-{_BEGIN}
-if field('holder') ~= ARGV[1] then return 0 end
-"""
-
-_RELEASE = "redis.call('HDEL', key, 'holder', 'held_until')"
-
-# ARGV: owner, the sealed token, its hash, how long it lives, how long until it is refreshed.
-_STORE = f"""
-{_HOLD}
-{_RELEASE}
-if is_ahead('bad_until', {_BAD_MS}) and field('bad') == ARGV[3] then return 0 end
-redis.call('HSET', key, 'token', ARGV[2], 'expires_at', in_ms(ARGV[4]), 'refresh_at', in_ms(ARGV[5]))
-redis.call('HDEL', key, 'failed', 'failed_until')
-{_KEEP}
-return 1
-"""
-
-# ARGV: owner, what it failed with. A token that is there still is refreshed later.
-_FAIL = f"""
-{_HOLD}
-{_RELEASE}
-redis.call('HSET', key, 'failed', ARGV[2], 'failed_until', in_ms({_FAILURE_MS}))
-redis.call('HSET', key, 'refresh_at', in_ms({_NEXT_TRY_MS}))
-{_KEEP}
-return 1
-"""
-
-# ARGV: owner. Says whether WeChat may be forced to give another token.
-_FORCE = f"""
-{_HOLD}
-if field('forced_by') == ARGV[1] then return 1 end
-local times, latest = {{}}, 0
-for text in string.gmatch(field('forced'), '%d+') do
-  local at = tonumber(text)
-  if now - at < {_DAY_MS} then times[#times + 1], latest = text, math.max(latest, at) end
-end
-if #times >= {_FORCED_A_DAY} or now - latest < {_FORCED_APART_MS} then return 0 end
-times[#times + 1] = in_ms(0)
-redis.call('HSET', key, 'forced', table.concat(times, ' '), 'forced_by', ARGV[1])
-{_KEEP}
-return 1
-"""
-
-# ARGV: the sealed token as it was read; its hash and what WeChat said, or '' twice. A newer one stays.
-_DROP = f"""
-{_BEGIN}
-if field('token') ~= ARGV[1] then return 0 end
-redis.call('HDEL', key, 'token', 'expires_at', 'refresh_at')
-if ARGV[2] ~= '' then
-  redis.call('HSET', key, 'bad', ARGV[2], 'bad_as', ARGV[3], 'bad_until', in_ms({_BAD_MS}))
-  {_KEEP}
-end
-return 1
-"""
+_ACQUIRE, _STORE, _FAIL, _FORCE, _DROP = (
+    load_script("wxlogin.wechat", name)
+    for name in ("acquire_token", "store_token", "record_failure", "force_refresh", "drop_token")
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -280,7 +186,7 @@ class _TokenStore:
     def acquire(self, appid: str, owner: str, *, seconds: float) -> list[bytes]:
         """Return what is to be done by who has ``seconds`` left, and what is needed for it: see the script."""
         lease_ms, is_hurried = _ms(seconds + _LEASE_SPARE_SECONDS), int(seconds < _EARLY_TRY_SECONDS)
-        answer: list[bytes] = self._eval(_TAKE, appid, owner, lease_ms, self._max_lease_ms, is_hurried)
+        answer: list[bytes] = self._eval(_ACQUIRE, appid, owner, lease_ms, self._max_lease_ms, is_hurried)
         return answer
 
     def decrypt(self, appid: str, sealed: bytes) -> _Token | None:
