@@ -73,8 +73,7 @@ class Services:
         metrics = Metrics(metrics_files.current())
         redis = RedisGateway(
             lambda: watch(connect(address, connection_options(settings))),
-            on_call=metrics.redis_answered,
-            on_breaker_change=metrics.redis_breaker_changed,
+            instrumentation=metrics,
         )
         cipher, is_cluster = RecordCipher(settings.secret_keys), address.topology == "cluster"
         cache = _near_cache(settings, address, clock=clock)
@@ -102,7 +101,7 @@ class Services:
                 bulkhead=Bulkhead(
                     settings.threads,
                     seconds=settings.wechat_total_timeout_seconds,
-                    on_rejected=functools.partial(metrics.wechat_call_rejected, "bulkhead"),
+                    instrumentation=metrics,
                 ),
                 rate_limits=rate_limits,
                 mini_programs=_mini_programs(settings, known_apps, metrics),
@@ -140,7 +139,7 @@ def _invalidation_listener(
     cache: NearCache | None, settings: Settings, address: RedisAddress, metrics: Metrics
 ) -> InvalidationListener | None:
     connect_anew = functools.partial(_connect_dedicated, settings, address)
-    return InvalidationListener(connect_anew, cache, on_change=metrics.session_cache_changed) if cache else None
+    return InvalidationListener(connect_anew, cache, instrumentation=metrics) if cache else None
 
 
 def _session_pipeline(
@@ -161,8 +160,7 @@ def _session_pipeline(
         sessions,
         cache,
         failover_count=redis.failover_count,
-        on_call=metrics.redis_answered,
-        on_change=metrics.session_pipeline_changed,
+        instrumentation=metrics,
     )
 
 
@@ -188,8 +186,7 @@ def _sessions(
         lifetimes=Lifetimes(idle=settings.session_idle_seconds, absolute=settings.session_max_seconds),
         max_per_user=settings.max_sessions_per_user,
         clock=clock,
-        on_created=metrics.session_created,
-        on_ended=metrics.sessions_ended,
+        instrumentation=metrics,
         **({"on_changed": cache.invalidate} if cache else {}),
     )
 
@@ -202,8 +199,7 @@ def _access_tokens(
         cipher,
         api=settings.access_token_api,
         total_seconds=settings.wechat_total_timeout_seconds,
-        on_refreshed=metrics.token_refreshed,
-        on_failed=metrics.token_not_refreshed,
+        instrumentation=metrics,
     )
 
 
@@ -222,7 +218,7 @@ def _rate_limits(redis: RedisGateway, settings: Settings, metrics: Metrics) -> R
                 per_user=settings.phone_number_limit_per_user,
             ),
         },
-        on_refused=metrics.rate_limit_exceeded,
+        instrumentation=metrics,
     )
 
 
@@ -256,7 +252,5 @@ def _wechat_api(settings: Settings, metrics: Metrics) -> WeChatApi:
             read=settings.wechat_read_timeout_seconds,
             total=settings.wechat_total_timeout_seconds,
         ),
-        on_call=metrics.wechat_answered,
-        on_rejected=functools.partial(metrics.wechat_call_rejected, "breaker"),
-        on_breaker_change=metrics.wechat_breaker_changed,
+        instrumentation=metrics,
     )

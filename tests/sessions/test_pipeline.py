@@ -16,6 +16,7 @@ import pytest
 from redis import Redis
 
 from tests.conftest import SECRET_KEY, Clock
+from tests.drivers import instrumentation
 from tests.fault_proxy import FaultProxy, fault_proxy
 from tests.redis_topologies import tls_redis
 from tests.servers import RedisServer, connected, gateway_of, monitored, redis_server, round_trips, wait_until
@@ -63,8 +64,10 @@ class Loop:
             store,
             cache,
             failover_count=lambda: self.moves,
-            on_call=lambda outcome, _seconds: self.calls.append(outcome),
-            on_change=self.changes.append,
+            instrumentation=instrumentation(
+                redis_answered=lambda outcome, _seconds: self.calls.append(outcome),
+                session_pipeline_changed=self.changes.append,
+            ),
             clock=self.waited,
         )
         self.pipeline.attach(self.poller, lambda *call: self.soon.put(call))

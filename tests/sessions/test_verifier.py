@@ -11,6 +11,7 @@ import pytest
 from redis import Redis
 
 from tests.conftest import SECRET_KEY, Clock
+from tests.drivers import instrumentation
 from tests.fault_proxy import FaultProxy, fault_proxy
 from tests.redis_topologies import sentinel
 from tests.servers import RedisServer, connected, gateway_of, redis_server, round_trips, wait_until
@@ -37,7 +38,11 @@ class Worker:
         self.clock = clock
         self.cache = NearCache(seconds=SECONDS, clock=clock)
         self.changes: list[bool] = []
-        self.listener = InvalidationListener(lambda: _one_server(hears), self.cache, on_change=self.changes.append)
+        self.listener = InvalidationListener(
+            lambda: _one_server(hears),
+            self.cache,
+            instrumentation=instrumentation(session_cache_changed=self.changes.append),
+        )
         self.store = SessionStore(
             gateway_of(client),
             RecordCipher([SECRET_KEY]),

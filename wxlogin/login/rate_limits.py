@@ -16,6 +16,7 @@ from limits import RateLimitItem, RateLimitItemPerMinute, parse_many
 from limits.storage import Storage
 from limits.strategies import FixedWindowRateLimiter
 
+from wxlogin.resilience.instrumentation import NULL, Instrumentation
 from wxlogin.storage.client import Client
 from wxlogin.storage.gateway import RedisGateway, StoreUnavailable
 from wxlogin.storage.scripts import load_script
@@ -143,8 +144,7 @@ class CounterStorage(Storage):
 class RateLimits:
     """The limits of each scope, and one on decryptions that fail. Thread-safe.
 
-    Users are counted here; addresses are by Flask-Limiter, with the same ``counters``. ``on_refused`` is told of
-    each request that is over a limit: which one, and whether it is an ``address``'s or a ``user``'s.
+    Users are counted here; addresses are by Flask-Limiter, with the same ``counters``.
     """
 
     def __init__(
@@ -152,9 +152,9 @@ class RateLimits:
         redis: RedisGateway,
         allowances: Mapping[Scope, Allowance],
         *,
-        on_refused: Callable[[str, str], object] = lambda _scope, _whose: None,
+        instrumentation: Instrumentation = NULL,
     ) -> None:
-        self._on_refused = on_refused
+        self._instrumentation = instrumentation
         self.counters = Counters(redis)
         self.allowances = allowances
         self._windows = FixedWindowRateLimiter(CounterStorage(counters=self.counters))
@@ -190,7 +190,7 @@ class RateLimits:
 
     def refuse(self, key: str, *, scope: str, subject: str) -> NoReturn:
         """Raise `RateLimited` until the window of ``key`` is over."""
-        self._on_refused(scope, subject)
+        self._instrumentation.rate_limit_exceeded(scope, subject)
         raise RateLimited(self.counters.seconds_left(key))
 
     def _hit(self, item: RateLimitItem, who: str, scope: str) -> None:

@@ -25,6 +25,7 @@ from redis.cluster import RedisCluster
 from redis.exceptions import RedisClusterException
 
 from wxlogin.observability import events
+from wxlogin.resilience.instrumentation import NULL, Instrumentation
 from wxlogin.sessions.record import SessionRecord, UnreadableRecord
 from wxlogin.sessions.session_id import HANDLE_LENGTH, SessionId, is_handle, key_of, user_hash_in
 from wxlogin.storage.client import Client
@@ -98,9 +99,8 @@ class SessionStore:
     """Create, read, change, list and end sessions. Thread-safe. Every method raises `StoreUnavailable`.
 
     ``max_per_user`` is how many sessions a user may have, 0 for any number: a login ends the oldest of more.
-    ``on_created`` is told of each session that begins, ``on_ended`` of what ended some, and how many; what is done
-    again because the first answer was lost, as the second answer has it. ``on_changed`` is told whose sessions
-    have changed, or may have, by the hashes of the users.
+    ``on_changed`` is told whose sessions have changed, or may have, by the hashes of the users. What is done again
+    because the first answer was lost, ``instrumentation`` is told as the second answer has it.
     """
 
     def __init__(
@@ -111,13 +111,11 @@ class SessionStore:
         lifetimes: Lifetimes,
         max_per_user: int = 0,
         clock: Callable[[], float] = time.time,
-        on_created: Callable[[], object] = lambda: None,
-        on_ended: Callable[[EndCause, int], object] = lambda _cause, _count: None,
+        instrumentation: Instrumentation = NULL,
         on_changed: Callable[[Iterable[str]], object] = lambda _user_hashes: None,
     ) -> None:
         self._on_changed = on_changed
-        self._on_created = on_created
-        self._on_ended = on_ended
+        self._instrumentation = instrumentation
         self._redis = redis
         self._cipher = cipher
         self._max_per_user = max_per_user
@@ -254,7 +252,7 @@ class SessionStore:
         return bool(ended)
 
     def _report_creation(self, user_hash: str, answers: Sequence[Any], replaced: SessionId | None) -> None:
-        self._on_created()
+        self._instrumentation.session_created()
         events.emit("login", by=logger, user_hash=user_hash)
         (replaced_here, dropped), *replaced_elsewhere = answers
         if replaced:
@@ -263,7 +261,7 @@ class SessionStore:
 
     def _report_end(self, user_hash: str, cause: EndCause, count: int) -> None:
         if count:
-            self._on_ended(cause, count)
+            self._instrumentation.sessions_ended(cause, count)
             events.emit("logout", cause, by=logger, user_hash=user_hash, sessions=count)
 
     def _creation(self, stored: StoredSession, replaced: SessionId | None) -> Iterator[Step]:

@@ -15,6 +15,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from wxlogin.resilience.circuit_breaker import CircuitBreaker
+from wxlogin.resilience.instrumentation import NULL, Instrumentation
 from wxlogin.storage.client import Client
 
 logger = logging.getLogger(__name__)
@@ -34,31 +35,16 @@ _RETRY_WITHIN_SECONDS = 0.3
 _FIRST_CONNECT_SECONDS = 0.5
 
 
-def _noop(*_: object) -> None:
-    """Be told, and make nothing of it."""
-
-
 class StoreUnavailable(Exception):
     """Raised if Redis can't be reached, doesn't answer in time or refuses the work."""
 
 
 class RedisGateway:
-    """A Redis client, made when it is first needed, behind a circuit breaker for each of its servers. Thread-safe.
+    """A Redis client, made when it is first needed; each of its servers has a circuit breaker. Thread-safe."""
 
-    ``on_call`` is told what came of each call (``ok``, or what was wrong) and how many seconds it took;
-    ``on_breaker_change`` that a breaker opens (True) or closes.
-    """
-
-    def __init__(
-        self,
-        connect: Callable[[], Client],
-        *,
-        on_call: Callable[[str, float], object] = _noop,
-        on_breaker_change: Callable[[bool], object] = _noop,
-    ) -> None:
+    def __init__(self, connect: Callable[[], Client], *, instrumentation: Instrumentation = NULL) -> None:
         self._connect = connect
-        self._on_call = on_call
-        self._on_breaker_change = on_breaker_change
+        self._instrumentation = instrumentation
         self._client: Client | None = None
         self._connecting = threading.Lock()
         self._breakers: dict[str, CircuitBreaker] = {}
@@ -81,7 +67,7 @@ class RedisGateway:
             outcome = _outcome_of(error.__cause__)
             raise
         finally:
-            self._on_call(outcome, time.perf_counter() - started_at)
+            self._instrumentation.redis_answered(outcome, time.perf_counter() - started_at)
 
     def _call(self, work: Callable[[Client], Answer], *, key: str, retry_safe: bool) -> Answer:
         try:
@@ -143,7 +129,7 @@ class RedisGateway:
             logger.warning("Redis is silent: most calls are turned away")
         else:
             logger.warning("Redis answers again")
-        self._on_breaker_change(is_open)
+        self._instrumentation.redis_breaker_changed(is_open)
 
 
 def _retry_once(work: Callable[[], Answer]) -> Answer:

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 from wxlogin.observability import events
 from wxlogin.resilience.deadline import time_left, time_limit
+from wxlogin.resilience.instrumentation import NULL, Instrumentation
 from wxlogin.storage.encryption import DecryptionError, RecordCipher
 from wxlogin.storage.gateway import RedisGateway, StoreUnavailable
 from wxlogin.storage.scripts import load_script
@@ -81,7 +82,6 @@ class AccessTokens:
 
     ``api`` is ``stable_token``, or ``token`` for WeChat's older endpoint; ``total_seconds`` is how long a call may
     take with everything that it needs: waiting for a token, fetching one, and doing it again with another.
-    ``on_refreshed`` is told whose token was fetched and how many seconds it lives, ``on_failed`` whose was not.
     """
 
     def __init__(
@@ -91,11 +91,9 @@ class AccessTokens:
         *,
         api: str,
         total_seconds: float,
-        on_refreshed: Callable[[str, float], object] = lambda _appid, _seconds: None,
-        on_failed: Callable[[str], object] = lambda _appid: None,
+        instrumentation: Instrumentation = NULL,
     ) -> None:
-        self._on_refreshed = on_refreshed
-        self._on_failed = on_failed
+        self._instrumentation = instrumentation
         self._store = _TokenStore(redis, cipher, max_lease_seconds=total_seconds + _LEASE_SPARE_SECONDS)
         self._api = api
         self._total_seconds = total_seconds
@@ -147,10 +145,10 @@ class AccessTokens:
             failure = error
         else:
             logger.info("a new access_token of %s, for %s s", client.appid, fetched.expires_in)
-            self._on_refreshed(client.appid, fetched.expires_in)
+            self._instrumentation.token_refreshed(client.appid, fetched.expires_in)
             return self._store.put(client.appid, lease.owner, fetched)
         logger.warning("no new access_token of %s: %s", client.appid, failure)
-        self._on_failed(client.appid)
+        self._instrumentation.token_not_refreshed(client.appid)
         self._store.record_failure(client.appid, lease.owner, failed=_text_of(failure))
         if lease.working:
             return lease.working

@@ -15,6 +15,7 @@ from typing import Any
 from redis import Redis, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from wxlogin.resilience.instrumentation import NULL, Instrumentation
 from wxlogin.sessions.session_id import key_of, user_hash_in
 from wxlogin.sessions.verification.cache import NearCache
 
@@ -29,16 +30,15 @@ _REFUSED_BACK_OFF_SECONDS = 60.0
 class InvalidationListener:
     """Keep ``cache`` open for as long as Redis is heard, on a thread of its own that `start` starts once.
 
-    ``connect`` returns a client, whose connections show where Redis is and how to get there; ``on_change`` is told
-    whether the cache is in use.
+    ``connect`` returns a client, whose connections show where Redis is and how to get there.
     """
 
     def __init__(
-        self, connect: Callable[[], Redis], cache: NearCache, *, on_change: Callable[[bool], object] = bool
+        self, connect: Callable[[], Redis], cache: NearCache, *, instrumentation: Instrumentation = NULL
     ) -> None:
         self._connect = connect
         self._cache = cache
-        self._on_change = on_change
+        self._instrumentation = instrumentation
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -109,7 +109,7 @@ class InvalidationListener:
 
     def _switch_cache(self, *, is_enabled: bool) -> None:
         (self._cache.enable if is_enabled else self._cache.disable)()
-        self._on_change(is_enabled)
+        self._instrumentation.session_cache_changed(is_enabled)
 
 
 def open_push_connection(client: Redis) -> Any:

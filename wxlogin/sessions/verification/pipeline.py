@@ -20,6 +20,7 @@ from typing import Any
 import hiredis
 from redis import Redis, RedisError
 
+from wxlogin.resilience.instrumentation import NULL, Instrumentation
 from wxlogin.sessions.record import User
 from wxlogin.sessions.session_id import SessionId
 from wxlogin.sessions.store import SessionStore, StoredSession
@@ -53,8 +54,7 @@ class SessionLookupPipeline:
     A session whose idle clock is due is found all the same, and the clock is moved, once, without waiting for it.
 
     ``connect`` returns a client, whose connections show where Redis is and how to get there. ``failover_count``
-    says how often others have found that Redis is somewhere else by now. ``on_call`` is told of each answer:
-    ``ok``, and how many seconds it took; and of ``timeout``. ``on_change`` is told whether there is a connection.
+    says how often others have found that Redis is somewhere else by now.
     """
 
     def __init__(
@@ -64,8 +64,7 @@ class SessionLookupPipeline:
         cache: NearCache | None = None,
         *,
         failover_count: Callable[[], int] = lambda: 0,
-        on_call: Callable[[str, float], object] = lambda _outcome, _seconds: None,
-        on_change: Callable[[bool], object] = bool,
+        instrumentation: Instrumentation = NULL,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connect = connect
@@ -73,8 +72,7 @@ class SessionLookupPipeline:
         self._cache = cache
         self._failover_count = failover_count
         self._failovers_seen = 0
-        self._on_call = on_call
-        self._on_change = on_change
+        self._instrumentation = instrumentation
         self._clock = clock
         self._poller: selectors.BaseSelector | None = None
         self._defer: Defer = lambda *_: None
@@ -144,7 +142,7 @@ class SessionLookupPipeline:
             self._receive()  # it may be there, and we are late
             self.flush()
             if self._sent and not self._seconds_until_overdue():
-                self._on_call("timeout", LOOKUP_TIMEOUT_SECONDS)
+                self._instrumentation.redis_answered("timeout", LOOKUP_TIMEOUT_SECONDS)
                 self.close()
 
     def close(self) -> None:
@@ -164,7 +162,7 @@ class SessionLookupPipeline:
         """A connection that broke, or fell silent, soon after it was made: the next one may do so as well."""
         lasted = self._clock() - self._connected_at
         self._failures = 0 if lasted > STABLE_AFTER_SECONDS else self._failures + 1
-        self._on_change(False)
+        self._instrumentation.session_pipeline_changed(False)
 
     def _back_off_seconds(self) -> float:
         return min(BACK_OFF_SECONDS * (1 << max(0, self._failures - 1)), MAX_BACK_OFF_SECONDS)
@@ -195,7 +193,7 @@ class SessionLookupPipeline:
         if isinstance(answer, Exception):
             self._handle_error(asked)
             return
-        self._on_call("ok", self._clock() - asked.sent_at)
+        self._instrumentation.redis_answered("ok", self._clock() - asked.sent_at)
         if asked.callback is None:
             self._touching.discard(asked.session_id)
         else:
@@ -262,7 +260,7 @@ class SessionLookupPipeline:
         self._socket.setblocking(False)
         self._poller.register(self._socket, selectors.EVENT_READ, self._receive)  # type: ignore[union-attr]
         self._connected_at = self._clock()
-        self._on_change(True)
+        self._instrumentation.session_pipeline_changed(True)
 
 
 def _packed(*command: Any) -> bytes:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from wxlogin.resilience.deadline import time_limit
+from wxlogin.resilience.instrumentation import NULL, Instrumentation
 from wxlogin.wechat.api.errors import BulkheadFull
 
 # WeChat is quick while nobody waits, or has just waited, longer than this: then all threads may wait for it, ...
@@ -22,7 +23,7 @@ SPARE_SECONDS = 1.0
 class Bulkhead:
     """Let half of a process's ``threads`` wait for WeChat, and the others only while it is quick. Thread-safe.
 
-    Nobody waits longer than ``seconds``. ``on_rejected`` is told when there is no place.
+    Nobody waits longer than ``seconds``.
     """
 
     def __init__(
@@ -31,9 +32,9 @@ class Bulkhead:
         *,
         seconds: float = 4.0,
         clock: Callable[[], float] = time.monotonic,
-        on_rejected: Callable[[], object] = lambda: None,
+        instrumentation: Instrumentation = NULL,
     ) -> None:
-        self._on_rejected = on_rejected
+        self._instrumentation = instrumentation
         self._threads = threads
         self._half = max(1, threads // 2)
         self._seconds = seconds
@@ -63,7 +64,7 @@ class Bulkhead:
             is_within_half = count < self._half
             longest = max([self._last_seconds, *(now - since for since in self._waiting_since.values())])
             if not is_within_half and (count >= self._threads or longest > quick_seconds):
-                self._on_rejected()
+                self._instrumentation.wechat_call_rejected("bulkhead")
                 raise BulkheadFull("too many requests wait for WeChat already")
             self._waiting_since[ticket] = now
         return self._seconds if is_within_half else min(self._seconds, SPARE_SECONDS)

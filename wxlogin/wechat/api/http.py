@@ -12,6 +12,7 @@ from typing import Any
 
 from wxlogin.resilience.circuit_breaker import CircuitBreaker
 from wxlogin.resilience.deadline import time_left, time_limit
+from wxlogin.resilience.instrumentation import NULL, Instrumentation
 from wxlogin.resilience.retry_budget import RetryBudget
 from wxlogin.wechat.api.attempts import CallResult, combine_outcomes, is_retryable, pause_before_retry
 from wxlogin.wechat.api.errors import (
@@ -38,10 +39,6 @@ _FAILURES = (ConnectionFailed, ResponseLost, InvalidResponse, SystemBusy)
 """What says that WeChat, or the way to it, is out of order. The user's mistakes, and ours, are not among it."""
 
 
-def _noop(*_: object) -> None:
-    """Be told, and make nothing of it."""
-
-
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
     """How long a call may take, in seconds: to connect, to the next byte, and in all."""
@@ -57,9 +54,6 @@ class WeChatApi:
     A call is tried once more, after a pause, where WeChat can't have done the work: no connection came about, or
     it says that it is busy. In a row of failures few are, and soon the calls of the path are turned away.
 
-    ``on_call`` is told about each request: the path, ``ok`` or what was wrong, and how many seconds it took;
-    ``on_rejected`` about each that was not sent; ``on_breaker_change`` whose breaker opens (True) or closes.
-
     No exception that leaves it, and no log line, has anything of the request, or of the answer but its errcode and
     rid.
     """
@@ -74,13 +68,9 @@ class WeChatApi:
         pause_seconds: Callable[[], float] = pause_before_retry,
         sleep: Callable[[float], object] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
-        on_call: Callable[[str, str, float], object] = _noop,
-        on_rejected: Callable[[], object] = _noop,
-        on_breaker_change: Callable[[str, bool], object] = _noop,
+        instrumentation: Instrumentation = NULL,
     ) -> None:
-        self._on_call = on_call
-        self._on_rejected = on_rejected
-        self._on_breaker_change = on_breaker_change
+        self._instrumentation = instrumentation
         self._transport = Transport(
             url,
             connect_timeout=timeouts.connect,
@@ -131,7 +121,7 @@ class WeChatApi:
     def _outcome_of(self, call: Call, done_already: tuple[type[WeChatAPIError], ...]) -> CallResult:
         breaker = self._breaker_for(call.path)
         if not breaker.allow_request():
-            self._on_rejected()
+            self._instrumentation.wechat_call_rejected("breaker")
             return CircuitOpen("WeChat failed too often lately")
         first = self._try(call, breaker)
         if not self._pause_after(first) or not breaker.allow_request():
@@ -152,7 +142,7 @@ class WeChatApi:
         seconds, started_at = time_left(), time.perf_counter()
         body = self._transport.send(call)
         outcome = body if isinstance(body, WeChatError) else _answer_in(body)
-        self._on_call(call.path, _label_of(outcome), time.perf_counter() - started_at)
+        self._instrumentation.wechat_answered(call.path, _label_of(outcome), time.perf_counter() - started_at)
         is_failure = isinstance(outcome, _FAILURES)
         if not (is_failure and self._was_cut_short(seconds)):
             self._budget.record(is_failure=is_failure)
@@ -179,7 +169,7 @@ class WeChatApi:
             logger.warning("WeChat fails at %s: calls are turned away, but for one a second", path)
         else:
             logger.warning("WeChat works again at %s", path)
-        self._on_breaker_change(path, is_open)
+        self._instrumentation.wechat_breaker_changed(path, is_open)
 
 
 def _record(breaker: CircuitBreaker, *, is_failure: bool) -> None:
