@@ -27,7 +27,6 @@ import time_machine
 
 from wxlogin.config import snapshot
 from wxlogin.observability import logging as logs
-from wxlogin.observability import metrics_files
 
 Part = dict[Any, Any]
 State = dict[str, Part]
@@ -136,7 +135,6 @@ def _process() -> Part:
 
 def _service() -> Part:
     return {
-        "workers to merge": frozenset(metrics_files._unmerged),
         "what to start with": snapshot.shared._kept,
         "request id": logs.request_id.get(),
         "user hash": logs.user_hash.get(),

@@ -25,7 +25,6 @@ BY_A_TEST = {
     "process logging.disable": "logging.disable(logging.DEBUG)",
     "process sys.path": 'sys.path.append("left")',
     "process time machine": "time_machine.travel(0).start()",
-    "service workers to merge": "metrics_files._unmerged.add(1)",
     "service request id": 'logs.request_id.set("left")',
 }
 BY_A_MODULE = {
@@ -36,7 +35,6 @@ BY_A_MODULE = {
 BEGINNING = """
 import json.tool, logging, os, signal, socket, subprocess, sys, threading, time
 import prometheus_client, pytest, time_machine
-from wxlogin.observability import metrics_files
 from wxlogin.observability import logging as logs
 
 OVER, CHILDREN = threading.Event(), []

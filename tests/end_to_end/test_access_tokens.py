@@ -34,7 +34,7 @@ def token_of(redis: Redis, wechat_url: str, *, total_seconds: float = 10) -> str
         tokens = AccessTokens(
             gateway_of(redis), RecordCipher([SECRET_KEY]), api="stable_token", total_seconds=total_seconds
         )
-        return tokens.call(WeChatClient(APPID, "sandbox-secret", api=api), lambda token: token)
+        return tokens.call(WeChatClient(APPID, "sandbox-secret", api=api), lambda _client, token: token)
 
 
 def use_a_token(

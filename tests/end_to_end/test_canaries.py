@@ -160,7 +160,7 @@ class Life:
             tokens = AccessTokens(
                 gateway_of(client), RecordCipher([SECRET_KEY]), api="stable_token", total_seconds=4
             )
-            return tokens.call(WeChatClient(APPID, "sandbox-secret", api=api), lambda token: token)
+            return tokens.call(WeChatClient(APPID, "sandbox-secret", api=api), lambda _client, token: token)
 
     def _redis(self) -> Client:
         options = ConnectionOptions(connect_timeout_seconds=5, read_timeout_seconds=5)

@@ -66,15 +66,18 @@ def folder_of(service: Service) -> Path:
     return folder
 
 
+def mapped_by(pid: int) -> set[str]:
+    """Return the names of the files that a worker counts in; none if it has just ended."""
+    try:
+        lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return set()
+    return {Path(line.split()[-1]).name for line in lines if "wxlogin-metrics-" in line}
+
+
 def files_of(service: Service) -> list[str]:
     """Return the names of the files that the service counts in."""
     return sorted(path.name for path in folder_of(service).glob("*.db"))
-
-
-def processes_in(names: list[str]) -> set[int]:
-    """Return the processes whose files those are; the dead ones' share some that have no number."""
-    numbers = (name.removesuffix(".db").rpartition("_")[2] for name in names)
-    return {int(number) for number in numbers if number.isdigit()}
 
 
 def ask(user: MiniProgram, *, times: int, told: Callable[[], None]) -> Counter[str]:
@@ -156,23 +159,40 @@ def test_a_count_never_falls_while_workers_die(four_workers: Service, user: Mini
 def test_there_are_no_more_files_after_many_workers_than_after_a_few(
     four_workers: Service, user: MiniProgram
 ) -> None:
-    _replace_workers(four_workers)
-    _wait_until_the_dead_are_added_up(four_workers)
-    user.get("/auth")
-    before = len(files_of(four_workers))
-
-    for _ in range(4):
+    for _ in range(3):
         _replace_workers(four_workers)
-    _wait_until_the_dead_are_added_up(four_workers)
+        user.get("/auth")
 
     kinds = 4  # counters, histograms, and gauges of two kinds
-    assert before <= len(files_of(four_workers)) <= kinds * WORKERS + 3
+    assert len(files_of(four_workers)) <= kinds * 2 * WORKERS  # at a reload, the old ones end beside the new
+
+
+def test_no_two_workers_that_live_count_in_the_same_file(four_workers: Service, user: MiniProgram) -> None:
+    shared: list[list[str]] = []
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            counted_in = Counter(name for pid in pids_of_workers(four_workers) for name in mapped_by(pid))
+            shared.append([name for name, times in counted_in.items() if times > 1])
+
+    with ThreadPoolExecutor(2) as pool:
+        looking = pool.submit(look)
+        asking = pool.submit(ask, user, times=REQUESTS_EACH, told=lambda: None)
+        for _ in range(3):
+            os.kill(pids_of_workers(four_workers)[0], signal.SIGKILL)
+            _replace_workers(four_workers)
+        asking.result()
+        over.set()
+        looking.result()
+
+    assert [each for each in shared if each] == []
 
 
 def test_files_that_just_came_or_went_are_no_error(four_workers: Service, user: MiniProgram) -> None:
     """A worker makes its file first and fills it then; and another's may go while all are read."""
     folder = folder_of(four_workers)
-    made, gone = folder / "counter_4194303.db", folder / "counter_4194302.db"
+    made, gone = folder / "counter_4194303.db", folder / "gauge_livesum_4194302.db"
     made.touch()
     gone.symlink_to("nowhere")
 
@@ -200,10 +220,3 @@ def _replace_workers(service: Service) -> None:
     service.process.send_signal(signal.SIGHUP)
     wait_until(lambda: not old & set(pids_of_workers(service)), what="the old workers have ended")
     wait_until(lambda: len(pids_of_workers(service)) == WORKERS, what="as many are there again")
-
-
-def _wait_until_the_dead_are_added_up(service: Service) -> None:
-    """Wait for what gunicorn does after it has taken leave of a worker."""
-    wait_until(
-        lambda: processes_in(files_of(service)) <= set(pids_of_workers(service)), what="only the living have files"
-    )

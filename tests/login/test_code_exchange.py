@@ -16,6 +16,7 @@ from redis import Redis
 from tests.conftest import APPID, SECRET_KEY
 from tests.servers import RedisServer, connected, gateway_of, keys_in, redis_server, wait_until
 from wxlogin.login.code_exchange import CodeClaim, CodeExchangeStore, RedisClock, key_of
+from wxlogin.resilience.deadline import Deadline
 from wxlogin.storage.encryption import RecordCipher
 from wxlogin.storage.gateway import StoreUnavailable
 from wxlogin.wechat.api.errors import (
@@ -97,7 +98,7 @@ def waiting(exchange: CodeClaim, seconds: float = 20) -> Callable[[], str | Exce
 
     def wait() -> None:
         try:
-            exchange.wait(seconds)
+            exchange.wait(Deadline.after(seconds))
             outcome.append(exchange.session_id())
         except (WeChatError, StoreUnavailable) as error:
             outcome.append(error)
@@ -202,7 +203,7 @@ def test_a_failure_that_another_version_wrote_is_understood(
     value = sealed.encrypt(msgspec.msgpack.encode(["", 0, None, name]), context=place, associated_data=b"outcome")
 
     one_redis.set(key, b"f" + value)
-    second.wait(20)
+    second.wait(Deadline.after(20))
 
     with pytest.raises(WeChatError) as raised:
         second.session_id()
@@ -259,7 +260,7 @@ def test_who_waits_in_vain_is_told_that_the_code_may_be_spent(one_redis: Redis) 
     claim(store)
 
     with pytest.raises(ResponseLost):
-        claim(store).wait(0.05)
+        claim(store).wait(Deadline.after(0.05))
 
 
 def test_the_claim_of_a_process_that_died_ends(real_redis: Redis) -> None:
@@ -267,7 +268,7 @@ def test_the_claim_of_a_process_that_died_ends(real_redis: Redis) -> None:
     claim(store)
     second = claim(store)
 
-    second.wait(20)
+    second.wait(Deadline.after(20))
 
     with pytest.raises(ResponseLost):
         second.session_id()

@@ -103,6 +103,7 @@ def test_a_folder_that_was_made_just_now_is_left_alone() -> None:
 def test_without_memory_to_share_it_is_a_temporary_folder(parent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(metrics_files.VARIABLE, "")
 
+    monkeypatch.setattr("prometheus_client.values.ValueClass", None)
     folder = metrics_files.prepare.__wrapped__()
 
     assert folder.parent == parent
@@ -113,6 +114,7 @@ def test_another_users_folder_is_no_trouble(parent: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv(metrics_files.VARIABLE, "")
     dangling = parent / "wxlogin-metrics-dangling"
     dangling.symlink_to(parent / "nowhere")
+    monkeypatch.setattr("prometheus_client.values.ValueClass", None)
 
     assert metrics_files.prepare.__wrapped__().is_dir()
     assert dangling.is_symlink()

@@ -59,7 +59,7 @@ class Worker:
 
     def lets_in(self, session_id: SessionId) -> bool:
         try:
-            return bool(self.checks.user_of(session_id))
+            return bool(self.checks.get(session_id))
         except NotLoggedIn:
             return False
 
@@ -130,7 +130,7 @@ def test_a_session_that_is_known_costs_no_round_trip(one: Worker, real_redis: Re
     one.learn(session_id)
 
     with round_trips(real_redis) as trips:
-        users = [one.checks.user_of(session_id) for _ in range(10)]
+        users = [one.checks.get(session_id) for _ in range(10)]
 
     assert users == [USER] * 10
     assert trips() == 0
@@ -243,7 +243,7 @@ def test_a_cache_that_is_kept_right_elsewhere_is_used_as_well(one: Worker) -> No
 
     checks = SessionVerifier(one.store, one.cache)
 
-    wait_until(lambda: checks.user_of(session_id) == one.cache.find(session_id) == USER, what="it is known")
+    wait_until(lambda: checks.get(session_id) == one.cache.find(session_id) == USER, what="it is known")
 
 
 def test_who_never_began_to_listen_can_stop(
@@ -278,7 +278,7 @@ def test_a_session_expires_in_memory_as_well(one: Worker, clock: Clock) -> None:
     clock.advance(1)
 
     with pytest.raises(SessionExpired):
-        one.checks.user_of(session_id)
+        one.checks.get(session_id)
 
 
 def test_a_session_in_use_is_touched_once_a_minute(one: Worker, clock: Clock) -> None:

@@ -28,7 +28,7 @@ from tests.servers import (
     redis_server,
     sandbox_server,
 )
-from wxlogin.resilience.deadline import time_limit
+from wxlogin.resilience.deadline import Deadline
 from wxlogin.storage.encryption import RecordCipher
 from wxlogin.storage.gateway import StoreUnavailable
 from wxlogin.wechat.access_tokens import AccessTokens
@@ -65,7 +65,7 @@ class Client(WeChatClient):
             pause_seconds=lambda: 0,
         )
         super().__init__(appid, "sandbox-secret", api=api)
-        self._meanwhile = meanwhile
+        self._meanwhile = [meanwhile]
 
     def token(self) -> AccessToken:
         return self._then(super().token())
@@ -74,8 +74,8 @@ class Client(WeChatClient):
         return self._then(super().stable_token(force_refresh=force_refresh))
 
     def _then(self, token: AccessToken) -> AccessToken:
-        meanwhile, self._meanwhile = self._meanwhile, lambda: None
-        meanwhile()
+        while self._meanwhile:
+            self._meanwhile.pop()()
         return token
 
 
@@ -124,13 +124,14 @@ def timed(the_timed: Sandbox) -> Sandbox:
 
 def token_of(tokens: AccessTokens, client: WeChatClient) -> str:
     """Return the token that a call is made with."""
-    return tokens.call(client, lambda token: token)
+    return tokens.call(client, lambda _client, token: token)
 
 
 def exchange(tokens: AccessTokens, client: WeChatClient, sandbox: Sandbox) -> str:
     """Exchange a phone code: a call that WeChat refuses with a bad token."""
     code = sandbox.phone_code()
-    return tokens.call(client, lambda token: client.getuserphonenumber(token, code, openid="o")).phone_number
+    phone = tokens.call(client, lambda client, token: client.getuserphonenumber(token, code, openid="o"))
+    return phone.phone_number
 
 
 def stored_in(redis: Redis, *, key: str = KEY) -> dict[bytes, bytes]:
@@ -356,8 +357,7 @@ def test_who_has_little_time_does_not_try_to_replace_one_that_works(
     old = token_of(tokens, client)
     let_pass(any_redis, LIFETIME_SECONDS - 100, clock=clock)
 
-    with time_limit(1.2):
-        hurried = token_of(tokens, client)
+    hurried = token_of(tokens, client.within(Deadline.after(1.2)))
 
     assert hurried == old
     assert token_of(tokens, client) != old
@@ -448,8 +448,8 @@ def test_who_can_not_wait_long_enough_is_told_that_nothing_was_sent(
     tokens = tokens_in(any_redis)
 
     def wait_in_vain() -> None:
-        with pytest.raises(CallRejected), time_limit(0.7):
-            token_of(tokens, client)
+        with pytest.raises(CallRejected):
+            token_of(tokens, client.within(Deadline.after(0.7)))
 
     token_of(tokens, Client(sandbox.url, meanwhile=wait_in_vain))
 
@@ -465,8 +465,8 @@ def test_when_a_lease_runs_out_another_takes_over(
     with pytest.raises(Died):
         token_of(tokens, Client(sandbox.url, meanwhile=die))
 
-    with pytest.raises(CallRejected), time_limit(0.7):
-        token_of(tokens, client)
+    with pytest.raises(CallRejected):
+        token_of(tokens, client.within(Deadline.after(0.7)))
     let_pass(any_redis, LEASE_SECONDS)
 
     assert token_of(tokens, client)
@@ -501,8 +501,8 @@ def test_who_lost_the_lease_does_not_end_that_of_another(
 
     token_of(tokens, Client(sandbox.url, meanwhile=lose_it))
 
-    with pytest.raises(CallRejected), time_limit(0.7):
-        token_of(tokens, client)
+    with pytest.raises(CallRejected):
+        token_of(tokens, client.within(Deadline.after(0.7)))
 
 
 def test_who_lost_the_lease_tells_nobody_of_its_failure(
@@ -604,7 +604,7 @@ def test_who_finds_an_old_one_bad_does_not_drop_the_newer_one(
     sandbox.end_tokens(void=True)
     requests = []
 
-    def slow_request(token: str) -> str:
+    def slow_request(_client: WeChatClient, token: str) -> str:
         requests.append(token)
         if len(requests) == 1:
             exchange(tokens, client, sandbox)
@@ -628,8 +628,8 @@ def test_a_token_found_bad_by_one_process_is_not_fetched_again_by_another(
 
     def find_it_bad() -> None:
         timed.arm(path=PHONE_NUMBER, errcode=40001)
-        with pytest.raises(CallRejected), time_limit(0.7):
-            exchange(tokens, client, timed)
+        with pytest.raises(CallRejected):
+            exchange(tokens, client.within(Deadline.after(0.7)), timed)
 
     assert token_of(tokens, Client(timed.url, meanwhile=find_it_bad)) == bad
     assert token_of(tokens, client) != bad

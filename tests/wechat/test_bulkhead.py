@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack
 import pytest
 
 from tests.conftest import Clock
-from wxlogin.resilience.deadline import time_left
+from wxlogin.resilience.deadline import Deadline
 from wxlogin.wechat.api.bulkhead import QUICK_SECONDS, SPARE_SECONDS, Bulkhead
 from wxlogin.wechat.api.errors import CallRejected
 
@@ -28,10 +28,10 @@ def waiting() -> Iterator[ExitStack]:
         yield contexts
 
 
-def _seconds_in(place: AbstractContextManager[None]) -> float:
+def _seconds_in(place: AbstractContextManager[Deadline]) -> float:
     """Return how long the one who has a place may wait, to the second: time passes meanwhile."""
-    with place:
-        return round(time_left())
+    with place as deadline:
+        return round(deadline.remaining())
 
 
 def _take(places: int, bulkhead: Bulkhead, waiting: ExitStack) -> None:
@@ -125,8 +125,8 @@ def test_threads_that_come_at_once_share_the_places(bulkhead: Bulkhead) -> None:
 
     def come() -> None:
         try:
-            with bulkhead.slot():
-                outcomes.append(round(time_left()))
+            with bulkhead.slot() as deadline:
+                outcomes.append(round(deadline.remaining()))
                 all_there.wait()
         except CallRejected:
             outcomes.append(0)

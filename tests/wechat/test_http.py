@@ -47,7 +47,7 @@ from tests.wechat.upstream import (
     stalls,
     upstream,
 )
-from wxlogin.resilience.deadline import time_limit
+from wxlogin.resilience.deadline import NEVER, Deadline
 from wxlogin.wechat.api import attempts
 from wxlogin.wechat.api.client import WeChatClient
 from wxlogin.wechat.api.errors import (
@@ -64,6 +64,7 @@ from wxlogin.wechat.api.errors import (
     WeChatError,
 )
 from wxlogin.wechat.api.http import Timeouts, WeChatApi
+from wxlogin.wechat.api.transport import Call
 
 BUSY = answer(refusal(-1))
 FINE = answer(b"{}")
@@ -73,14 +74,16 @@ PATH = "/sns/jscode2session"
 all_endpoints = pytest.mark.parametrize("endpoint", ENDPOINTS.values(), ids=ENDPOINTS)
 
 
-def ask(api: WeChatApi, *, path: str = PATH, times: int = 1) -> list[type[WeChatError] | None]:
+def ask(
+    api: WeChatApi, *, path: str = PATH, times: int = 1, deadline: Deadline = NEVER
+) -> list[type[WeChatError] | None]:
     """Make some calls and return what each raised."""
-    return [_raised_by(api, path) for _ in range(times)]
+    return [_raised_by(api, path, deadline) for _ in range(times)]
 
 
-def _raised_by(api: WeChatApi, path: str) -> type[WeChatError] | None:
+def _raised_by(api: WeChatApi, path: str, deadline: Deadline) -> type[WeChatError] | None:
     try:
-        api.get(path, {})
+        api.call(Call(path, {}), deadline=deadline)
     except WeChatError as error:
         return type(error)
     return None
@@ -187,7 +190,7 @@ def test_what_may_have_arrived_is_not_sent_again(
         api = api_of(seen.url, sleep=pauses.append)
 
         with pytest.raises(WeChatError):
-            api.get(PATH, {}) if method == "get" else api.post(PATH, {}, body={})
+            api.call(Call(PATH, {}, None if method == "get" else {}))
 
     assert (seen.connections, pauses) == (1, [])
 
@@ -322,22 +325,24 @@ def test_nothing_is_tried_again_without_time_for_it(api_of: ApiOf) -> None:
 
 
 def test_a_callers_limit_leaves_no_time_for_a_retry(api_of: ApiOf) -> None:
-    with upstream(plays(BUSY)) as seen, time_limit(0.6):
-        assert ask(api_of(seen.url, pause_seconds=lambda: 0.1)) == [SystemBusy]
+    with upstream(plays(BUSY)) as seen:
+        api = api_of(seen.url, pause_seconds=lambda: 0.1)
+
+        assert ask(api, deadline=Deadline.after(0.6)) == [SystemBusy]
 
     assert len(seen.requests) == 1
 
 
 def test_a_call_ends_with_the_callers_limit(api_of: ApiOf, certificates: Certificates) -> None:
-    with TIMEOUTS["a body byte by byte"].begin(certificates) as seen, time_limit(0.6):
-        assert ask(api_of(seen.url)) == [ResponseLost]
+    with TIMEOUTS["a body byte by byte"].begin(certificates) as seen:
+        assert ask(api_of(seen.url), deadline=Deadline.after(0.6)) == [ResponseLost]
 
     assert len(seen.requests) == 1
 
 
 def test_a_call_that_can_not_end_in_time_is_not_made(api_of: ApiOf) -> None:
-    with upstream(plays(FINE)) as seen, time_limit(0.4):
-        assert ask(api_of(seen.url)) == [NoTimeLeft]
+    with upstream(plays(FINE)) as seen:
+        assert ask(api_of(seen.url), deadline=Deadline.after(0.4)) == [NoTimeLeft]
 
     assert seen.connections == 0
 
@@ -462,8 +467,7 @@ def test_a_wechat_that_is_not_wechat_turns_callers_away(
 
 def ask_hastily(api: WeChatApi) -> list[Any]:
     """Make a call with little time."""
-    with time_limit(1.1):
-        return ask(api, path="/slow")
+    return ask(api, path="/slow", deadline=Deadline.after(1.1))
 
 
 def is_slow(peer: Peer) -> None:
@@ -721,7 +725,7 @@ def test_fifty_threads_share_what_there_is(api_of: ApiOf) -> None:
     with upstream(echoes) as seen, ThreadPoolExecutor(50) as threads:
         api = api_of(seen.url, most=50)
 
-        answers = list(threads.map(lambda number: api.get("/echo", {"number": str(number)}), range(1000)))
+        answers = list(threads.map(lambda number: api.call(Call("/echo", {"number": str(number)})), range(1000)))
 
     assert [its_answer["number"] for its_answer in answers] == [str(number) for number in range(1000)]
     assert seen.connections <= 50

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import socket
 import threading
 import time
@@ -33,7 +32,6 @@ from tests.wechat.upstream import (
     stalls,
     upstream,
 )
-from wxlogin.resilience.deadline import time_left, time_limit
 from wxlogin.wechat.api.client import WeChatClient
 from wxlogin.wechat.api.errors import ConnectionFailed, InvalidCode, InvalidResponse, ResponseLost
 from wxlogin.wechat.api.http import Timeouts
@@ -207,63 +205,6 @@ def test_the_call_is_shorter_than_the_wait_for_the_next_byte(client_of: ClientOf
         client_of(seen.url, timeouts=Timeouts(connect=30, read=30, total=0.3)).code2session(CODE)
 
     assert seconds() < MAX_SECONDS
-
-
-# Limits
-
-
-def test_without_a_limit_time_is_endless() -> None:
-    assert time_left() == math.inf
-
-
-def test_within_a_limit_time_runs_out() -> None:
-    with time_limit(100):
-        first, second = time_left(), time_left()
-
-    assert 50 < second <= first <= 100
-
-
-def test_an_inner_limit_shortens_the_time() -> None:
-    with time_limit(1000), time_limit(100):
-        assert 50 < time_left() <= 100
-
-
-def test_an_inner_limit_never_extends_the_time() -> None:
-    with time_limit(100), time_limit(1000):
-        assert 50 < time_left() <= 100
-
-
-def test_after_an_inner_limit_the_outer_one_is_back() -> None:
-    with time_limit(1000):
-        with time_limit(100):
-            pass
-
-        assert 500 < time_left() <= 1000
-
-
-def test_after_an_error_the_outer_limit_is_back() -> None:
-    with time_limit(1000):
-        with pytest.raises(ValueError, match="x"), time_limit(100):
-            raise ValueError("x")
-
-        assert 500 < time_left() <= 1000
-
-
-def test_after_the_outer_limit_time_is_endless() -> None:
-    with time_limit(100), time_limit(10):
-        pass
-
-    assert time_left() == math.inf
-
-
-def test_of_a_limit_that_is_over_nothing_is_left() -> None:
-    with time_limit(100), time_limit(-1):
-        assert time_left() == 0
-
-
-def test_a_limit_is_one_threads_own() -> None:
-    with time_limit(100), ThreadPoolExecutor(1) as thread:
-        assert thread.submit(time_left).result() == math.inf
 
 
 # Connecting

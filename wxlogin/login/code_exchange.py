@@ -22,6 +22,7 @@ from typing import Any, Self
 
 import msgspec
 
+from wxlogin.resilience.deadline import Deadline
 from wxlogin.storage.client import Client
 from wxlogin.storage.encryption import DecryptionError, RecordCipher
 from wxlogin.storage.gateway import SPREAD_KEYS, RedisGateway, Script, StoreUnavailable
@@ -181,15 +182,15 @@ class CodeClaim:
         """Say whether it is known what became of the code."""
         return not self._seen.startswith(_CLAIMED)
 
-    def wait(self, seconds: float) -> None:
-        """Return when another request's exchange is done; raises `ResponseLost` if not so within ``seconds``.
+    def wait(self, deadline: Deadline) -> None:
+        """Return when another request's exchange is done; raises `ResponseLost` if that is not so in time.
 
         Raises `StoreUnavailable`.
         """
         started_at = time.monotonic()
         while not self.is_done:
             waited = time.monotonic() - started_at
-            if waited >= seconds:
+            if not deadline.remaining():
                 raise ResponseLost("the request that asked WeChat has not told what it got")
             time.sleep(min(_POLL_SECONDS + waited / 4, _MAX_POLL_SECONDS) * random.uniform(0.8, 1.2))  # noqa: S311
             self._seen = self._store.redis.call(self._read, key=self._key, retry_safe=True) or b""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import logging
 import re
 from collections.abc import Callable
@@ -13,7 +12,6 @@ from wxlogin.login.code_exchange import CodeClaim, CodeExchangeStore
 from wxlogin.login.rate_limits import RateLimited, RateLimits
 from wxlogin.observability import events
 from wxlogin.observability import logging as logs
-from wxlogin.resilience.deadline import time_left
 from wxlogin.sessions.record import SessionRecord, User
 from wxlogin.sessions.session_id import SessionId, hash_of
 from wxlogin.sessions.store import NotLoggedIn, SessionStore, StoredSession
@@ -98,8 +96,8 @@ class LoginService:
         self, claim: CodeClaim, client: WeChatClient, *, user_agent: str, replaced: SessionId | None
     ) -> StoredSession:
         """Ask WeChat who the user is, and store a session."""
-        with self.bulkhead.slot():
-            told = client.code2session(claim.code)
+        with self.bulkhead.slot() as deadline:
+            told = client.within(deadline).code2session(claim.code)
         user = User(client.appid, told.openid, told.unionid)
         self._count(user)
         now = self.sessions.now()
@@ -120,8 +118,8 @@ class LoginService:
     def _await_outcome(self, claim: CodeClaim, replaced: SessionId | None) -> StoredSession:
         """Wait for the session that another request gets for the same code, and return that."""
         if not claim.is_done:
-            with self.bulkhead.slot(quick_seconds=SPARE_SECONDS):
-                claim.wait(time_left())
+            with self.bulkhead.slot(quick_seconds=SPARE_SECONDS) as deadline:
+                claim.wait(deadline)
         try:
             stored = self._session_of(claim)
         except NotLoggedIn:  # it has ended since, so nothing is left of the code
@@ -147,5 +145,5 @@ class LoginService:
             client = self.client_for(appid)
         except UnknownMiniProgram:
             raise MiniProgramRemoved from None
-        with self.bulkhead.slot():
-            return self.access_tokens.call(client, functools.partial(call, client))
+        with self.bulkhead.slot() as deadline:
+            return self.access_tokens.call(client.within(deadline), call)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import secrets
 import sys
 from contextvars import ContextVar
 
@@ -12,8 +13,16 @@ from pythonjsonlogger.json import JsonFormatter
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the request that this context serves."""
 
+is_request_id = re.compile(r"[A-Za-z0-9._:-]{1,64}").fullmatch
+"""Whether a text, which a proxy sent as ``X-Request-Id``, is fit to be a request's id."""
+
 user_hash: ContextVar[str | None] = ContextVar("user_hash", default=None)
 """What stands in Redis for the user whom it is known to serve."""
+
+
+def new_request_id() -> str:
+    """Return an id for a request that came without one."""
+    return secrets.token_hex(16)
 
 
 def bind_user(value: str) -> None:

@@ -54,20 +54,12 @@ class _Children(dict[tuple[str, ...], _Kind], Generic[_Kind]):
         return child
 
 
-class _NonEmptyFilesCollector(MultiProcessCollector):
-    """prometheus_client's collector, which fails if a worker has just made its file and put nothing into it."""
+class _Collector(MultiProcessCollector):
+    """prometheus_client's collector, of those files only that count."""
 
     def collect(self) -> Any:
         """Return the metrics of all processes."""
-        filled = [str(path) for path in Path(self._path).glob("*.db") if _size_of(path)]
-        return self.merge(filled, accumulate=True)  # type: ignore[no-untyped-call]
-
-
-def _size_of(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:  # a dead worker's
-        return 0
+        return self.merge(metrics_files.live_files(Path(self._path)))  # type: ignore[no-untyped-call]
 
 
 class Metrics:
@@ -134,9 +126,8 @@ class Metrics:
         if self._folder is None:
             return encode(self._registry), content_type
         everything = CollectorRegistry()
-        _NonEmptyFilesCollector(everything, str(self._folder))  # type: ignore[no-untyped-call]
-        with metrics_files.read_lock(self._folder):
-            return encode(everything), content_type
+        _Collector(everything, str(self._folder))  # type: ignore[no-untyped-call]
+        return encode(everything), content_type
 
     def request_answered(self, route: str, *, method: str, status: int, seconds: float) -> None:
         """Count a request; ``route`` is the rule that it matched, not its path."""

@@ -10,12 +10,12 @@ import atexit
 import contextlib
 import fcntl
 import functools
+import itertools
 import logging
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -26,9 +26,6 @@ VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _MEMORY = Path("/dev/shm")  # noqa: S108  # the folder in it is ours alone
 _PREFIX = "wxlogin-metrics-"
 _SETTLED_SECONDS = 60
-_TOTAL = "dead"  # in place of a process id
-
-_unmerged: set[int] = set()
 
 
 def current() -> Path | None:
@@ -46,84 +43,78 @@ def prepare() -> Path:
     parent = _parent()
     _sweep(parent)
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-    (folder / "lock").touch()
     fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_EX)  # held, by whoever we fork too, until all have ended
     os.environ[VARIABLE] = str(folder)
+    _use_slots(folder)
     atexit.register(_remove, folder, of_process=os.getpid())
     return folder
 
 
-@contextlib.contextmanager
-def read_lock(folder: Path) -> Iterator[None]:
-    """Keep the counts of dead workers from being merged: half way, they would be counted twice or not at all."""
-    with _locked(folder, fcntl.LOCK_SH):
-        yield
+def _use_slots(folder: Path) -> None:
+    from prometheus_client import values  # which looks for the folder now
+
+    values.ValueClass = values.MultiProcessValue(_Slot(folder))  # type: ignore[no-untyped-call]
 
 
-@contextlib.contextmanager
-def try_merge_lock(folder: Path) -> Iterator[bool]:
-    """Keep others from reading; give False, at once, if another process reads."""
+def live_files(folder: Path) -> list[str]:
+    """Return the files to add up: of gauges of what there is now, those of processes that live."""
+    return [str(path) for path in folder.glob("*.db") if _has_content(path) and _counts(path)]
+
+
+def _has_content(path: Path) -> bool:
     try:
-        with _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            yield True
-    except BlockingIOError:
-        yield False
+        return path.stat().st_size > 0
+    except FileNotFoundError:  # another process removes what an ended one left
+        return False
 
 
-def merge_dead_worker(pid: int, folder: Path) -> None:
-    """Add what the process counted to what earlier ones did; or, while somebody reads, when the next worker ends.
+def _counts(path: Path) -> bool:
+    kind, _, slot = path.stem.rpartition("_")
+    return not kind.startswith("gauge_live") or _is_held(path.with_name(f"slot_{slot}"))
 
-    Counters must not fall when a worker ends, but prometheus_client never removes the files of a dead process, and
-    after a while most are dead. So the master adds them up in files of its own. It must not fail at that, or all
-    workers end.
+
+class _Slot:
+    """The number in the names of this process's files: no two processes that live have the same.
+
+    By process id, files would grow in number with each worker that ends, and counts have to be added up for it. A
+    worker with the slot of one that has ended goes on with its files, and its counts. The kernel keeps the lock on
+    a slot until its process ends, in whichever way.
     """
-    try:
-        from prometheus_client.multiprocess import mark_process_dead
 
-        mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
-        _unmerged.add(pid)
-        with try_merge_lock(folder) as is_ours:
-            if is_ours:
-                _merge_all(folder)
-    except Exception:  # see above
-        logger.exception("the metrics of worker %s are not added up", pid)
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._pid = self._number = -1
+
+    def __call__(self) -> int:
+        """Return the number; after a fork, the child gets its own."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._number = next(number for number in itertools.count() if self._take(number))
+            self._clean_up()
+        return self._number
+
+    def _take(self, number: int) -> bool:
+        try:
+            file = os.open(self._folder / f"slot_{number}", os.O_RDWR | os.O_CREAT, 0o644)
+        except PermissionError:  # of the master, which is root
+            return False
+        return _try_lock(file, fcntl.LOCK_EX)
+
+    def _clean_up(self) -> None:
+        """Remove the gauges of what there was, and what can't be read: all metrics would suffer from it."""
+        for path in self._folder.glob(f"*_{self._number}.db"):
+            if path.name.startswith("gauge_live") or (_has_content(path) and not _is_readable(path)):
+                path.unlink()
 
 
-def _merge_all(folder: Path) -> None:
-    while _unmerged:
-        for path in folder.glob(f"*_{_unmerged.pop()}.db"):
-            kind = path.name.rpartition("_")[0]
-            try:
-                _merge(path, folder / f"{kind}_{_TOTAL}.db", max if kind == "gauge_max" else _sum)
-            finally:
-                path.unlink()  # whatever is in it: of a file that can't be read, all metrics would suffer
-
-
-def _merge(source: Path, target: Path, join: Callable[[float, float], float]) -> None:
+def _is_readable(path: Path) -> bool:
     from prometheus_client.mmap_dict import MmapedDict
 
-    counted = [*MmapedDict.read_all_values_from_file(str(source))]  # type: ignore[no-untyped-call]
-    total = MmapedDict(str(target))  # type: ignore[no-untyped-call]
     try:
-        for key, value, timestamp, _ in counted:
-            known, _ = total.read_value(key)  # type: ignore[no-untyped-call]
-            total.write_value(key, join(known, value), timestamp)  # type: ignore[no-untyped-call]
-    finally:
-        total.close()  # type: ignore[no-untyped-call]
-
-
-def _sum(one: float, other: float) -> float:
-    return one + other
-
-
-@contextlib.contextmanager
-def _locked(folder: Path, how: int) -> Iterator[None]:
-    file = os.open(folder / "lock", os.O_RDONLY | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(file, how)
-        yield
-    finally:
-        os.close(file)
+        return bool([*MmapedDict.read_all_values_from_file(str(path))])  # type: ignore[no-untyped-call]
+    except Exception:  # of any kind: it is somebody else's format
+        logger.exception("the counts in %s can't be read and are lost", path.name)
+        return False
 
 
 def _parent() -> Path:
@@ -139,15 +130,21 @@ def _sweep(parent: Path) -> None:
                 shutil.rmtree(folder)
 
 
-def _is_held(folder: Path) -> bool:
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
+def _is_held(path: Path) -> bool:
+    file = os.open(path, os.O_RDONLY)
+    if is_free := _try_lock(file, fcntl.LOCK_SH):
         os.close(file)
-    return False
+    return not is_free
+
+
+def _try_lock(file: int, kind: int) -> bool:
+    """Lock an open file until it is closed; if another process has locked it, close it and return False."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        return False
+    return True
 
 
 def _remove(folder: Path, *, of_process: int) -> None:

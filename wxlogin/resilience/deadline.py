@@ -1,46 +1,41 @@
-"""How much time a piece of work has left: a limit on everything that a thread does inside it."""
+"""The point in time by which a piece of work has to be over: a value, handed down to whatever may wait."""
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import math
-import threading
 import time
-from collections.abc import Iterator
-
-_work = threading.local()
 
 
-@contextlib.contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Let what this thread does inside take ``seconds`` in all.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Deadline:
+    """A second of the monotonic clock."""
 
-    Limits nest: an inner one shortens the time that is left, and never extends it.
-    """
-    outer = _deadline()
-    _work.deadline = min(outer, time.monotonic() + seconds)
-    try:
-        yield
-    finally:
-        _work.deadline = outer
+    at: float
+
+    @classmethod
+    def after(cls, seconds: float) -> Deadline:
+        """Return the deadline of work that begins now and may take so many seconds."""
+        return cls(time.monotonic() + seconds)
+
+    def within(self, seconds: float) -> Deadline:
+        """Return the deadline of a part of the work, which may take ``seconds`` and never more than is left."""
+        return Deadline(min(self.at, time.monotonic() + seconds))
+
+    def remaining(self) -> float:
+        """Return how many seconds are left, 0 at the least."""
+        return max(0.0, self.at - time.monotonic())
+
+    def timeout(self, seconds: float | None) -> float:
+        """Return ``seconds``, or what is left if that is less; raise `TimeoutError` if nothing is left.
+
+        Work whose time is over gets no last chance: a flood of bytes that count for nothing would take it each
+        time.
+        """
+        remaining = self.remaining()
+        if not remaining:
+            raise TimeoutError("the time is over")
+        return min(seconds or remaining, remaining)
 
 
-def time_left() -> float:
-    """Return how many seconds are left within this thread's limit; infinity outside of any."""
-    return max(0.0, _deadline() - time.monotonic())
-
-
-def shortened(seconds: float | None) -> float:
-    """Return ``seconds``, or the time that is left if that is less; raise `TimeoutError` if none is left.
-
-    Work whose time is over gets no last chance: a flood of bytes that count for nothing would take it each time.
-    """
-    left = time_left()
-    if not left:
-        raise TimeoutError("the time is over")
-    return min(seconds or left, left)
-
-
-def _deadline() -> float:
-    deadline: float = getattr(_work, "deadline", math.inf)
-    return deadline
+NEVER = Deadline(math.inf)

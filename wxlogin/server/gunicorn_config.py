@@ -107,7 +107,7 @@ class _Hooks:
 
     def by_name(self) -> dict[str, Any]:
         """Return the hooks as settings."""
-        names = ("on_starting", "child_exit", "on_reload", "pre_fork", "post_worker_init", "worker_exit")
+        names = ("on_starting", "on_reload", "pre_fork", "post_worker_init", "worker_exit")
         return {name: getattr(self, name) for name in names}
 
     def on_starting(self, server: Any) -> None:
@@ -116,10 +116,6 @@ class _Hooks:
         if self._unknown:
             names = ", ".join(self._unknown)
             server.log.warning("threads answer every check: this gunicorn is not as known (%s)", names)
-
-    def child_exit(self, server: Any, worker: Any) -> None:
-        """Keep what a worker counted, however it ended."""
-        metrics_files.merge_dead_worker(worker.pid, self._folder)
 
     def on_reload(self, server: Any) -> None:
         """Say so if a HUP changes nothing: a service that runs must not end because of a bad file."""

@@ -208,13 +208,33 @@ def spec_of(kind: type[Exception]) -> ErrorSpec:
     return _http_spec(kind()) if issubclass(kind, HTTPException) else _spec_of(kind)
 
 
-def _answer(error: Exception) -> Response:
+@dataclasses.dataclass(frozen=True, slots=True)
+class RenderedError:
+    """An error as an answer, and as what the log and metrics have of it."""
+
+    status: int
+    headers: dict[str, str]
+    body: dict[str, Any]
+    outcome: RequestOutcome
+
+
+def render(error: Exception) -> RenderedError:
+    """Return how an error is answered; if it is an event, emit that."""
     error = _cause_of(error)
     spec = _http_spec(error) if isinstance(error, HTTPException) else _spec_of(type(error))
-    _record(error, spec)
-    response = jsonify(error=_body(error, spec))
-    response.status_code = spec.status
-    response.headers.update(_headers(error, spec))
+    details = _details(error, spec)
+    if spec.event:
+        events.emit(spec.event, by=logger, **details)
+    outcome = RequestOutcome(spec.code, level=spec.level, details=details)
+    return RenderedError(spec.status, _headers(error, spec), {"error": _body(error, spec)}, outcome)
+
+
+def _answer(error: Exception) -> Response:
+    rendered = render(error)
+    g.outcome = rendered.outcome
+    response = jsonify(rendered.body)
+    response.status_code = rendered.status
+    response.headers.update(rendered.headers)
     return response
 
 
@@ -255,14 +275,6 @@ def _headers(error: Exception, spec: ErrorSpec) -> dict[str, str]:
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
     return headers
-
-
-def _record(error: Exception, spec: ErrorSpec) -> None:
-    """Have the error told in the log: in the request's line, and as an event if it is one."""
-    details = _details(error, spec)
-    g.outcome = RequestOutcome(spec.code, level=spec.level, details=details)
-    if spec.event:
-        events.emit(spec.event, by=logger, **details)
 
 
 def _details(error: Exception, spec: ErrorSpec) -> dict[str, Any]:

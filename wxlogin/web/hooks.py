@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import re
-import secrets
 import time
 from collections.abc import Mapping
 
@@ -13,12 +11,12 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from wxlogin.observability import logging as logs
+from wxlogin.observability.metrics import Metrics
 from wxlogin.services import Services
 from wxlogin.web.request_body import MAX_BODY_BYTES, is_body_empty
 
 logger = logging.getLogger(__name__)
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
 NO_STORE = {"Cache-Control": "no-store"}
 _SECURITY_HEADERS = {"Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"}
@@ -36,6 +34,16 @@ class RequestOutcome:
     details: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer, as metrics and the log name it."""
+
+    blueprint: str
+    route: str
+    method: str
+    status: int
+
+
 _OK = RequestOutcome()
 
 
@@ -50,14 +58,10 @@ def register(app: Flask) -> None:
 
 def _before_request() -> None:
     g.started_at, g.status, g.outcome = time.perf_counter(), None, _OK
-    logs.request_id.set(request_id_of(request.headers.get("X-Request-Id", "")))
+    given = request.headers.get("X-Request-Id", "")
+    logs.request_id.set(given if logs.is_request_id(given) else logs.new_request_id())
     if request.blueprint != "auth_request":  # nginx asks there on behalf of requests whose bodies it keeps
         _check_body()
-
-
-def request_id_of(given: str) -> str:
-    """Return the id that a proxy has given a request, if it is one, or a new one."""
-    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
 
 
 def _check_body() -> None:
@@ -73,48 +77,47 @@ def _check_body() -> None:
 
 
 def _after_request(response: Response) -> Response:
-    response.headers.update(NO_STORE)
     if response.status_code == 204:
         response.headers.pop("Content-Type", None)
-    else:
-        response.headers.update(_SECURITY_HEADERS)
-    response.headers["X-Request-Id"] = logs.request_id.get() or ""
+    response.headers.update(headers_of(response.status_code))
     g.status = response.status_code
     return response
+
+
+def headers_of(status: int) -> dict[str, str]:
+    """Return the headers that every answer has, of this status."""
+    about_body = {} if status == 204 else _SECURITY_HEADERS
+    return {**NO_STORE, **about_body, "X-Request-Id": logs.request_id.get() or ""}
 
 
 def _teardown_request(_error: BaseException | None) -> None:
     """Tell what came of the request: once, though what fails late is closed twice, and before it is sent."""
     if g.status:
-        seconds = time.perf_counter() - g.started_at
-        _record_metrics(g.outcome.code, seconds)
-        _log(g.outcome, seconds)
+        answered = Answered(request.blueprint or "", _route(), _method(), g.status)
+        record(Services.of(current_app).metrics, g.outcome, answered, seconds=time.perf_counter() - g.started_at)
     logs.request_id.set(None)
     logs.user_hash.set(None)
 
 
-def _record_metrics(outcome: str, seconds: float) -> None:
-    metrics = Services.of(current_app).metrics
-    metrics.request_answered(_route(), method=_method(), status=g.status, seconds=seconds)
-    if request.blueprint in _LOGINS:
-        metrics.login_ended(outcome, seconds)
-    elif request.blueprint == "auth_request":
-        metrics.auth_decided(outcome)
-
-
-def _log(outcome: RequestOutcome, seconds: float) -> None:
+def record(metrics: Metrics, outcome: RequestOutcome, answered: Answered, *, seconds: float) -> None:
+    """Count an answer, and log it."""
+    metrics.request_answered(answered.route, method=answered.method, status=answered.status, seconds=seconds)
+    if answered.blueprint in _LOGINS:
+        metrics.login_ended(outcome.code, seconds)
+    elif answered.blueprint == "auth_request":
+        metrics.auth_decided(outcome.code)
     # What machines ask all the time, and get granted, stays out of the usual log.
-    is_routine = request.blueprint in _ROUTINE and outcome.code == "ok"
+    is_routine = answered.blueprint in _ROUTINE and outcome.code == "ok"
     level = logging.DEBUG if is_routine else outcome.level
     if logger.isEnabledFor(level):
-        logger.log(level, "answered", extra=_line(outcome, seconds))
+        logger.log(level, "answered", extra=_line(outcome, answered, seconds))
 
 
-def _line(outcome: RequestOutcome, seconds: float) -> dict[str, object]:
+def _line(outcome: RequestOutcome, answered: Answered, seconds: float) -> dict[str, object]:
     return {
-        "method": _method(),
-        "route": _route(),
-        "status": g.status,
+        "method": answered.method,
+        "route": answered.route,
+        "status": answered.status,
         "outcome": outcome.code,
         "milliseconds": round(seconds * 1000, 1),
         **outcome.details,

@@ -23,7 +23,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from wxlogin.observability import events
-from wxlogin.resilience.deadline import time_left, time_limit
 from wxlogin.resilience.instrumentation import NULL, Instrumentation
 from wxlogin.storage.encryption import DecryptionError, RecordCipher
 from wxlogin.storage.gateway import RedisGateway, StoreUnavailable
@@ -98,34 +97,35 @@ class AccessTokens:
         self._api = api
         self._total_seconds = total_seconds
 
-    def call(self, client: WeChatClient, request: Callable[[str], Result]) -> Result:
-        """Do ``request`` with the app's token, and once more with another if WeChat says that it is bad.
+    def call(self, client: WeChatClient, request: Callable[[WeChatClient, str], Result]) -> Result:
+        """Do ``request`` with the app's client and token, and once more with another if WeChat calls that bad.
 
         Raises `WeChatError`: what ``request`` does, what WeChat said no to a new token with, or `CallRejected` if
         no token could be had in time; and `StoreUnavailable`, because without Redis no token is fetched.
         """
-        with time_limit(self._total_seconds):
-            token = self._token(client)
-            try:
-                return request(token.value)
-            except BadAccessToken as error:
-                refusal = error
-            logger.warning("WeChat does not accept the access_token of %s: %s", client.appid, refusal)
-            self._store.drop(client.appid, token.sealed, bad=_hash_of(token.value), bad_as=_text_of(refusal))
-            return request(self._token(client).value)
+        client = client.within(client.deadline.within(self._total_seconds))
+        token = self._token(client)
+        try:
+            return request(client, token.value)
+        except BadAccessToken as error:
+            refusal = error
+        logger.warning("WeChat does not accept the access_token of %s: %s", client.appid, refusal)
+        self._store.drop(client.appid, token.sealed, bad=_hash_of(token.value), bad_as=_text_of(refusal))
+        return request(client, self._token(client).value)
 
     def _token(self, client: WeChatClient) -> _Token:
         """Return a token, waiting for it while there would be time to use it."""
         owner = secrets.token_urlsafe(12)
         while True:
-            _check_time()
+            if client.deadline.remaining() < _MIN_SECONDS:  # a call would be cut off when it is under way
+                raise NoTimeLeft("no access_token in time")
             if token := self._next(client, owner):
                 return token
             time.sleep(_jittered(_POLL_SECONDS))
 
     def _next(self, client: WeChatClient, owner: str) -> _Token | None:
         """Take the next step and return the token it leads to, None if that needs another."""
-        todo, *details = self._store.acquire(client.appid, owner, seconds=time_left())
+        todo, *details = self._store.acquire(client.appid, owner, seconds=client.deadline.remaining())
         if todo == b"use":
             return self._store.decrypt(client.appid, *details)
         if todo == b"refresh":
@@ -139,8 +139,8 @@ class AccessTokens:
     def _refresh(self, client: WeChatClient, lease: _Lease) -> _Token:
         """Fetch a token, store it and return it; or return the old one, if that works and there is no other."""
         try:
-            with time_limit(time_left() / 2 if lease.working else time_left()):
-                fetched = self._fetch(client, lease)
+            seconds = client.deadline.remaining() / (2 if lease.working else 1)
+            fetched = self._fetch(client.within(client.deadline.within(seconds)), lease)
         except WeChatError as error:
             failure = error
         else:
@@ -222,12 +222,6 @@ class _TokenStore:
     def _eval(self, script: str, appid: str, *arguments: str | bytes | int) -> Any:
         key = _key_of(appid)
         return self._redis.call(lambda client: client.eval(script, 1, key, *arguments), key=key, retry_safe=True)
-
-
-def _check_time() -> None:
-    """Raise `NoTimeLeft` if a call could not be over in time: it would be cut off when it is under way."""
-    if time_left() < _MIN_SECONDS:
-        raise NoTimeLeft("no access_token in time")
 
 
 def _jittered(seconds: float) -> float:

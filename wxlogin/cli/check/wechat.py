@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import certifi
 
 from wxlogin.cli.check.report import OK, PROBLEM, WARNING, Finding
-from wxlogin.resilience.deadline import time_limit
+from wxlogin.resilience.deadline import Deadline
 from wxlogin.wechat.api.errors import WeChatError
 from wxlogin.wechat.api.transport import Call, Transport
 
@@ -154,8 +154,7 @@ def _ask(transport: Transport, appid: str, secret: str) -> bytes | WeChatError:
     Without ``force_refresh``, stable_token gives all who ask the token that there is.
     """
     body = {"grant_type": "client_credential", "appid": appid, "secret": secret, "force_refresh": False}
-    with time_limit(_CALL_SECONDS):
-        return transport.send(Call(_PATH, {}, body))
+    return transport.send(Call(_PATH, {}, body), Deadline.after(_CALL_SECONDS))
 
 
 def _not_checked_finding(count: int, failure: WeChatError) -> Finding:

@@ -1,51 +1,20 @@
-"""Whose a session is, for checks that need to know no more: from memory, where that is known to be right."""
+"""Whose session is it: from memory where that is known to be right, else from Redis."""
 
 from __future__ import annotations
-
-from typing import Protocol
 
 from wxlogin.sessions.record import User
 from wxlogin.sessions.session_id import SessionId
 from wxlogin.sessions.store import NotLoggedIn, SessionStore, StoredSession
 from wxlogin.sessions.verification.cache import NearCache
 from wxlogin.sessions.verification.invalidation import InvalidationListener
-from wxlogin.sessions.verification.pipeline import SessionLookupPipeline
-
-
-class Verifier(Protocol):
-    """What says whose a session is, in its own way."""
-
-    def user_of(self, session_id: SessionId) -> User:
-        """Return whose session it is, or raise."""
-
-
-class NotCached(Exception):
-    """Raised if somebody has to be asked whose session it is."""
-
-    def __init__(self, session_id: SessionId) -> None:
-        super().__init__("not remembered")
-        self.session_id = session_id
-
-
-class CachedVerifier:
-    """Say whose a session is if that is known."""
-
-    def __init__(self, cache: NearCache | None) -> None:
-        self._cache = cache
-
-    def user_of(self, session_id: SessionId) -> User:
-        """Return whose session it is, or raise `NotCached`."""
-        user = self._cache.find(session_id) if self._cache else None
-        if user is None:
-            raise NotCached(session_id)
-        return user
+from wxlogin.sessions.verification.pipeline import LookupCallback, SessionLookupPipeline
 
 
 class SessionVerifier:
-    """Look sessions up and move their idle clocks. Thread-safe.
+    """Look sessions up, and extend their idle clocks. Thread-safe.
 
-    ``cache`` is asked first, if there is one, and is kept right by ``listener`` and by ``store``'s changes.
-    ``pipeline`` is for those who can't wait.
+    ``cache`` is asked first, if there is one; ``listener`` and the changes of ``store`` keep it right.
+    ``pipeline`` looks up for callers that can't wait.
     """
 
     def __init__(
@@ -59,27 +28,40 @@ class SessionVerifier:
         self._cache = cache
         self._listener = listener
         self.pipeline = pipeline
-        self.cached = CachedVerifier(cache)
+        self.try_cached = cache.find if cache else _find_nothing
+        """Return whose session an id is, if that is known without asking Redis, or None."""
 
-    def user_of(self, session_id: SessionId) -> User:
+    def submit(self, session_id: SessionId, callback: LookupCallback) -> bool:
+        """Have ``callback`` called, on the thread of the pipeline, with whose session it is; False if it won't be.
+
+        It is called with None if a thread has to look it up.
+        """
+        return self.pipeline is not None and self.pipeline.submit(session_id, callback)
+
+    def get(self, session_id: SessionId) -> User:
         """Return whose session it is; raises `NotLoggedIn`, `SessionExpired` or `StoreUnavailable`."""
-        if self._cache is None:
-            return self._look_up(session_id).record.user
-        return self._cache.find(session_id) or self._look_up_and_keep(session_id, self._cache)
+        return self.try_cached(session_id) or self._look_up(session_id)
 
-    def _look_up(self, session_id: SessionId) -> StoredSession:
-        stored = self._store.get(session_id)
-        self._store.touch(stored)
-        return stored
-
-    def _look_up_and_keep(self, session_id: SessionId, cache: NearCache) -> User:
+    def _look_up(self, session_id: SessionId) -> User:
+        cache = self._cache
+        if cache is None:
+            return self._read(session_id).record.user
         if self._listener:
             self._listener.start()
         sessions = cache.begin_fill(session_id)
         try:
-            stored = self._look_up(session_id)
+            stored = self._read(session_id)
         except NotLoggedIn:
             cache.cancel_fill(session_id, sessions)
             raise
         cache.fill(session_id, sessions, stored.record.user, seconds=self._store.seconds_until_change(stored))
         return stored.record.user
+
+    def _read(self, session_id: SessionId) -> StoredSession:
+        stored = self._store.get(session_id)
+        self._store.touch(stored)
+        return stored
+
+
+def _find_nothing(_session_id: SessionId) -> None:
+    return None

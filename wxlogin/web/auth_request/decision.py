@@ -2,51 +2,66 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qsl
 
 from wxlogin.observability import logging as logs
 from wxlogin.sessions.record import User
-from wxlogin.sessions.store import NotLoggedIn
-from wxlogin.sessions.verification.verifier import Verifier
-from wxlogin.storage.gateway import StoreUnavailable
+from wxlogin.sessions.session_id import SessionId
 from wxlogin.web.session_id_extractor import find_session_id
 
-_DECISION = "wxlogin.decision"  # in the WSGI environment
+PATH = "/auth"
 
 
 class AppidNotAllowed(Exception):
     """Raised if a user is logged in, but with a mini-program that is not asked for."""
 
 
-def decide(environ: dict[str, Any], verifier: Verifier) -> User:
-    """Return whose request this is, of one of the apps that ``?appid=``, repeatable, names if there are any.
+@dataclasses.dataclass(frozen=True, slots=True)
+class AuthRequest:
+    """What a check asks; ``appids`` are those whose users may pass, all of them if there are none."""
 
-    The middleware and the view both ask, and a request is decided once. Raises `NotLoggedIn`, `SessionExpired`,
-    `StoreUnavailable` or `AppidNotAllowed`.
-    """
-    decision: User | Exception | None = environ.get(_DECISION)
-    if decision is None:
-        try:
-            decision = _decide(environ, verifier)
-        except (NotLoggedIn, StoreUnavailable, AppidNotAllowed) as error:
-            decision = error
-        environ[_DECISION] = decision
-    if isinstance(decision, Exception):
-        raise decision
-    return decision
+    session_id: SessionId | None
+    appids: Sequence[str]
+    request_id: str
 
-
-def _decide(environ: dict[str, Any], verifier: Verifier) -> User:
-    session_id = find_session_id(environ)
-    if session_id is None:
-        raise NotLoggedIn
-    user = verifier.user_of(session_id)
-    logs.bind_user(session_id.user_hash)
-    if environ["QUERY_STRING"] and user.appid not in (_requested_appids(environ["QUERY_STRING"]) or [user.appid]):
-        raise AppidNotAllowed
-    return user
+    @classmethod
+    def parse(cls, environ: Mapping[str, str]) -> AuthRequest:
+        """Return what the request of this WSGI environment asks."""
+        query, request_id = environ["QUERY_STRING"], environ.get("HTTP_X_REQUEST_ID", "")
+        return cls(
+            find_session_id(environ),
+            [value for name, value in parse_qsl(query, keep_blank_values=True) if name == "appid"]
+            if query
+            else (),
+            request_id if logs.is_request_id(request_id) else logs.new_request_id(),
+        )
 
 
-def _requested_appids(query: str) -> list[str]:
-    return [value for name, value in parse_qsl(query, keep_blank_values=True) if name == "appid"]
+@dataclasses.dataclass(frozen=True, slots=True)
+class Granted:
+    """The request may pass."""
+
+    user: User
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers that WeChat Cloud Run sets, so that a back end written for it runs unchanged."""
+        user = self.user
+        headers = {"X-WX-OPENID": user.openid, "X-WX-APPID": user.appid, "X-WX-SOURCE": "wx_client"}
+        return {**headers, "X-WX-UNIONID": user.unionid} if user.unionid else headers
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Denied:
+    """The request may not pass, or nobody knows whether it may."""
+
+    error: Exception
+
+
+Decision = Granted | Denied
+
+
+def authorize(user: User, appids: Sequence[str]) -> Decision:
+    """Decide about a request of ``user``."""
+    return Denied(AppidNotAllowed()) if appids and user.appid not in appids else Granted(user)

@@ -1,35 +1,39 @@
-"""What stands in front of Flask: it answers ``GET /auth`` for users who may pass, and hands all else on.
+"""``GET /auth``, in front of Flask: nginx asks, about every request to the other back ends, whose it is.
 
-nginx asks for every request of every back end, so what one check costs decides what the service costs, and most of
-that would be Flask's: it finds a route, makes a context, a request and a response, and calls hooks. The decision
-is the view's (`wxlogin.web.auth_request.decision`), and so are the headers; who is refused gets the view's answer.
+https://nginx.org/en/docs/http/ngx_http_auth_request_module.html: 2xx lets the request pass, 401 and 403 refuse it,
+anything else is an error.
 
-And of what is left, most would be the handing over of the request to a thread and back. The worker's own thread,
-which waits for connections and must not wait for anything else, can ask the middleware too
-(`wxlogin.server.worker`).
+What one check costs decides what the service costs, and most of that would be Flask's: it finds a route, makes a
+context, a request and a response, and calls hooks. Of what is left, most would be the handing over to a thread and
+back: the worker's event loop, which must not wait for anything, asks here too (`wxlogin.server.worker`).
 """
 
 from __future__ import annotations
 
 import enum
+import json
 import time
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from wxlogin.observability import logging as logs
 from wxlogin.observability.metrics import Metrics
 from wxlogin.sessions.record import User
-from wxlogin.sessions.session_id import SessionId
+from wxlogin.sessions.store import NotLoggedIn
 from wxlogin.sessions.verification.pipeline import SessionLookupPipeline
-from wxlogin.sessions.verification.verifier import NotCached, SessionVerifier, Verifier
-from wxlogin.web import hooks
-from wxlogin.web.auth_request import view
-from wxlogin.web.auth_request.decision import decide
+from wxlogin.sessions.verification.verifier import SessionVerifier
+from wxlogin.storage.gateway import StoreUnavailable
+from wxlogin.web import errors, hooks
+from wxlogin.web.auth_request.decision import PATH, AuthRequest, Decision, Denied, Granted, authorize
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 STATUS = "204 NO CONTENT"
+
+Headers = list[tuple[str, str]]
+ResponseCallback = Callable[[Headers | None], None]
 
 
 class Pending(enum.Enum):
@@ -38,12 +42,20 @@ class Pending(enum.Enum):
     PENDING = enum.auto()
 
 
-Headers = list[tuple[str, str]]
-ResponseCallback = Callable[[Headers | None], None]
+def decide(asked: AuthRequest, verifier: SessionVerifier) -> Decision:
+    """Decide about a request; this waits for Redis, if need be."""
+    if asked.session_id is None:
+        return Denied(NotLoggedIn())
+    try:
+        user = verifier.get(asked.session_id)
+    except (NotLoggedIn, StoreUnavailable) as error:
+        return Denied(error)
+    logs.bind_user(asked.session_id.user_hash)
+    return authorize(user, asked.appids)
 
 
 class AuthRequestMiddleware:
-    """A WSGI application around another; what it lets pass is counted, and not logged: nginx logs it."""
+    """A WSGI application around another. A request that may pass is counted, and not logged: nginx logs it."""
 
     def __init__(self, app: WSGIApplication, verifier: SessionVerifier, metrics: Metrics) -> None:
         self.app = app
@@ -51,8 +63,8 @@ class AuthRequestMiddleware:
         self._metrics = metrics
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer, or have it answered."""
-        if environ["PATH_INFO"] == view.PATH and environ["REQUEST_METHOD"] == "GET":
+        """Answer a check, waiting for Redis if need be; hand other requests on."""
+        if environ["PATH_INFO"] == PATH and environ["REQUEST_METHOD"] == "GET":
             return self._check(environ, start_response)
         return self.app(environ, start_response)
 
@@ -62,71 +74,69 @@ class AuthRequestMiddleware:
         return self._verifier.pipeline
 
     def try_answer(self, environ: dict[str, Any], callback: ResponseCallback) -> Headers | Pending | None:
-        """Return the headers for a user who may pass, if they can be told without waiting for anything.
+        """Return the headers for a user who may pass, if that takes no waiting.
 
         If Redis has to be asked, return PENDING; ``callback`` will be called with the headers, or with None. None
         is no answer: a thread, which may wait, has to find it. The caller counts each answer (`record_granted`).
         """
-        if environ["PATH_INFO"] != view.PATH:
+        asked = AuthRequest.parse(environ) if environ["PATH_INFO"] == PATH else None
+        if asked is None or asked.session_id is None:
             return None
-        try:
-            return _allow(environ, self._verifier.cached)
-        except NotCached as missing:
-            return self._submit(missing.session_id, environ, callback)
+        user = self._verifier.try_cached(asked.session_id)
+        if user:
+            return _headers_if_granted(user, asked)
 
-    def _submit(
-        self, session_id: SessionId, environ: dict[str, Any], callback: ResponseCallback
-    ) -> Pending | None:
         def complete(user: User | None) -> None:
-            callback(_allow(environ, _KnownUser(user)) if user else None)
+            callback(_headers_if_granted(user, asked) if user else None)
 
-        return Pending.PENDING if self.pipeline and self.pipeline.submit(session_id, complete) else None
+        return Pending.PENDING if self._verifier.submit(asked.session_id, complete) else None
 
     def _check(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        started_at = time.perf_counter()
-        request_id = hooks.request_id_of(environ.get("HTTP_X_REQUEST_ID", ""))
-        logs.request_id.set(request_id)
+        started_at, asked = time.perf_counter(), AuthRequest.parse(environ)
+        logs.request_id.set(asked.request_id)
         try:
-            user = decide(environ, self._verifier)
-        except Exception:  # noqa: BLE001  # of any kind: the route raises it again, and Flask answers
-            return self.app(environ, start_response)
+            decision = self._decide(asked)
+            if isinstance(decision, Granted):
+                start_response(STATUS, _granted_headers(decision, asked))
+                self.record_granted(time.perf_counter() - started_at)
+                return ()
+            return self._refuse(decision, start_response, started_at)
         finally:
             logs.request_id.set(None)
             logs.user_hash.set(None)
-        start_response(STATUS, _headers(user, request_id))
-        self.record_granted(time.perf_counter() - started_at)
-        return ()
+
+    def _decide(self, asked: AuthRequest) -> Decision:
+        try:
+            return decide(asked, self._verifier)
+        except Exception as error:  # noqa: BLE001  # of any kind: the table of errors has all
+            return Denied(error)
+
+    def _refuse(self, decision: Denied, start_response: StartResponse, started_at: float) -> Iterable[bytes]:
+        rendered = errors.render(decision.error)
+        body = f"{json.dumps(rendered.body, separators=(',', ':'))}\n".encode()
+        headers = {**rendered.headers, **hooks.headers_of(rendered.status)}
+        about_body = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        start_response(
+            f"{rendered.status} {HTTPStatus(rendered.status).phrase.upper()}", [*(about_body | headers).items()]
+        )
+        hooks.record(
+            self._metrics,
+            rendered.outcome,
+            hooks.Answered("auth_request", PATH, "GET", rendered.status),
+            seconds=time.perf_counter() - started_at,
+        )
+        return [body]
 
     def record_granted(self, seconds: float) -> None:
         """Count a check that was granted, and how long it took."""
-        self._metrics.request_answered(view.PATH, method="GET", status=204, seconds=seconds)
+        self._metrics.request_answered(PATH, method="GET", status=204, seconds=seconds)
         self._metrics.auth_decided("ok")
 
 
-class _KnownUser:
-    """What says whose a session is that was looked up already."""
-
-    def __init__(self, user: User) -> None:
-        self._user = user
-
-    def user_of(self, _session_id: SessionId) -> User:
-        """Return whose session it is."""
-        return self._user
+def _headers_if_granted(user: User, asked: AuthRequest) -> Headers | None:
+    decision = authorize(user, asked.appids)
+    return _granted_headers(decision, asked) if isinstance(decision, Granted) else None
 
 
-def _allow(environ: dict[str, Any], verifier: Verifier) -> Headers | None:
-    try:
-        user = decide(environ, verifier)
-    except NotCached:
-        raise
-    except Exception:  # noqa: BLE001  # of any kind: whoever may wait gets it as well, and tells of it
-        return None
-    return _headers(user, hooks.request_id_of(environ.get("HTTP_X_REQUEST_ID", "")))
-
-
-def _headers(user: User, request_id: str) -> Headers:
-    return [
-        *view.identity_headers(user).items(),
-        *hooks.NO_STORE.items(),
-        ("X-Request-Id", request_id),
-    ]
+def _granted_headers(decision: Granted, asked: AuthRequest) -> Headers:
+    return [*decision.headers().items(), *hooks.NO_STORE.items(), ("X-Request-Id", asked.request_id)]

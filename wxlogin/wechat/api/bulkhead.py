@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from wxlogin.resilience.deadline import time_limit
+from wxlogin.resilience.deadline import Deadline
 from wxlogin.resilience.instrumentation import NULL, Instrumentation
 from wxlogin.wechat.api.errors import BulkheadFull
 
@@ -44,16 +44,15 @@ class Bulkhead:
         self._last_seconds = 0.0
 
     @contextlib.contextmanager
-    def slot(self, *, quick_seconds: float = QUICK_SECONDS) -> Iterator[None]:
-        """Take a place, and limit the time, while the context lasts; raise `BulkheadFull` if there is none.
+    def slot(self, *, quick_seconds: float = QUICK_SECONDS) -> Iterator[Deadline]:
+        """Take a slot while the context lasts, and return until when; raise `BulkheadFull` if there is none.
 
-        ``quick_seconds`` is how long the others may have waited for this one to get a place beyond the half.
+        ``quick_seconds`` is how long the others may have waited for this one to get a slot beyond the half.
         """
         ticket = object()
         seconds = self._enter(ticket, quick_seconds)
         try:
-            with time_limit(seconds):
-                yield
+            yield Deadline.after(seconds)
         finally:
             with self._lock:
                 self._last_seconds = self._clock() - self._waiting_since.pop(ticket)

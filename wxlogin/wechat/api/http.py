@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from wxlogin.resilience.circuit_breaker import CircuitBreaker
-from wxlogin.resilience.deadline import time_left, time_limit
+from wxlogin.resilience.deadline import NEVER, Deadline
 from wxlogin.resilience.instrumentation import NULL, Instrumentation
 from wxlogin.resilience.retry_budget import RetryBudget
 from wxlogin.wechat.api.attempts import CallResult, combine_outcomes, is_retryable, pause_before_retry
@@ -89,69 +89,59 @@ class WeChatApi:
         """Close the connections that are kept."""
         self._transport.close()
 
-    def get(
-        self, path: str, query: Mapping[str, str], *, done_already: tuple[type[WeChatAPIError], ...] = ()
+    def call(
+        self, call: Call, *, deadline: Deadline = NEVER, done_already: tuple[type[WeChatAPIError], ...] = ()
     ) -> Mapping[str, Any]:
         """Return WeChat's answer, or raise `WeChatError`: `WeChatAPIError` and its kin where WeChat said no.
 
         ``done_already`` are the refusals that a second try gets if the first one did the work.
         """
-        return self._answer_to(Call(path, query), done_already)
-
-    def post(
-        self,
-        path: str,
-        query: Mapping[str, str],
-        *,
-        body: Mapping[str, Any],
-        done_already: tuple[type[WeChatAPIError], ...] = (),
-    ) -> Mapping[str, Any]:
-        """Send ``body`` as JSON, and otherwise do as `get`."""
-        return self._answer_to(Call(path, query, body), done_already)
-
-    def _answer_to(self, call: Call, done_already: tuple[type[WeChatAPIError], ...]) -> Mapping[str, Any]:
-        if time_left() < min(_MIN_CALL_SECONDS, self._total_timeout):
+        if deadline.remaining() < min(_MIN_CALL_SECONDS, self._total_timeout):
             raise NoTimeLeft("there is no time left for a call")
-        with time_limit(self._total_timeout):
-            outcome = self._outcome_of(call, done_already)
+        outcome = self._outcome_of(call, deadline.within(self._total_timeout), done_already)
         if isinstance(outcome, WeChatError):
             raise outcome
         return outcome
 
-    def _outcome_of(self, call: Call, done_already: tuple[type[WeChatAPIError], ...]) -> CallResult:
+    def _outcome_of(
+        self, call: Call, deadline: Deadline, done_already: tuple[type[WeChatAPIError], ...]
+    ) -> CallResult:
         breaker = self._breaker_for(call.path)
         if not breaker.allow_request():
             self._instrumentation.wechat_call_rejected("breaker")
             return CircuitOpen("WeChat failed too often lately")
-        first = self._try(call, breaker)
-        if not self._pause_after(first) or not breaker.allow_request():
+        first = self._try(call, deadline, breaker)
+        if not self._pause_after(first, deadline) or not breaker.allow_request():
             return first
-        return combine_outcomes(self._try(call, breaker), first=first, done_already=done_already)
+        return combine_outcomes(self._try(call, deadline, breaker), first=first, done_already=done_already)
 
-    def _pause_after(self, outcome: CallResult) -> bool:
+    def _pause_after(self, outcome: CallResult, deadline: Deadline) -> bool:
         """Wait until it is time for another try; return False, at once, if there is to be none."""
         if not is_retryable(outcome) or not self._budget.allows_retry:
             return False
         pause_seconds = self._pause_seconds()
-        if time_left() < pause_seconds + _MIN_CALL_SECONDS:
+        if deadline.remaining() < pause_seconds + _MIN_CALL_SECONDS:
             return False
         self._sleep(pause_seconds)
         return True
 
-    def _try(self, call: Call, breaker: CircuitBreaker) -> CallResult:
-        seconds, started_at = time_left(), time.perf_counter()
-        body = self._transport.send(call)
+    def _try(self, call: Call, deadline: Deadline, breaker: CircuitBreaker) -> CallResult:
+        seconds, started_at = deadline.remaining(), time.perf_counter()
+        body = self._transport.send(call, deadline)
         outcome = body if isinstance(body, WeChatError) else _answer_in(body)
         self._instrumentation.wechat_answered(call.path, _label_of(outcome), time.perf_counter() - started_at)
         is_failure = isinstance(outcome, _FAILURES)
-        if not (is_failure and self._was_cut_short(seconds)):
+        if not (is_failure and self._was_cut_short(deadline, seconds)):
             self._budget.record(is_failure=is_failure)
             _record(breaker, is_failure=is_failure)
         return outcome
 
-    def _was_cut_short(self, seconds: float) -> bool:
+    def _was_cut_short(self, deadline: Deadline, seconds: float) -> bool:
         """Say whether a try ran out of its ``seconds``, and had too few: that says nothing about WeChat."""
-        return time_left() < _CLOCK_TOLERANCE_SECONDS and seconds < self._total_timeout - _SHORTENED_BY_SECONDS
+        return (
+            deadline.remaining() < _CLOCK_TOLERANCE_SECONDS
+            and seconds < self._total_timeout - _SHORTENED_BY_SECONDS
+        )
 
     def _breaker_for(self, path: str) -> CircuitBreaker:
         return self._breakers.setdefault(path, self._new_breaker(path))

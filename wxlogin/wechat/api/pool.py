@@ -11,19 +11,31 @@ import socket
 import ssl
 from typing import Any
 
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, SSLError
 from urllib3.util.ssl_ import create_urllib3_context
 
 from wxlogin.resilience.bounded_connect import BoundedConnector
-from wxlogin.resilience.deadline import shortened
+from wxlogin.resilience.deadline import NEVER, Deadline
 
 _connector = BoundedConnector(thread_name="wechat-connect")
 
 
+class DeadlineTimeout(Timeout):
+    """urllib3's timeouts, in seconds, and the deadline of the call."""
+
+    def __init__(self, deadline: Deadline, *, connect: Any, read: Any) -> None:
+        super().__init__(connect=connect, read=read)
+        self.deadline = deadline
+
+    def clone(self) -> Timeout:
+        """Return a copy, as a pool makes one for each request."""
+        return DeadlineTimeout(self.deadline, connect=self._connect, read=self._read)
+
+
 class DeadlinePoolManager(PoolManager):
-    """urllib3's pools of ``max_connections`` kept connections each; their calls are made inside a `time_limit`.
+    """urllib3's pools of ``max_connections`` kept connections each; each call is made with a `DeadlineTimeout`.
 
     The certificates of the authorities to trust are read once, from ``authorities_path``, a PEM file.
     """
@@ -37,29 +49,42 @@ class DeadlinePoolManager(PoolManager):
 
 
 class _DeadlineSocket(socket.socket):
+    deadline = NEVER
+
     def recv_into(self, *args: Any) -> int:
-        self.settimeout(shortened(self.gettimeout()))
+        self.settimeout(self.deadline.timeout(self.gettimeout()))
         return super().recv_into(*args)
 
 
 class _DeadlineTlsSocket(ssl.SSLSocket):
-    def do_handshake(self, block: bool = False) -> None:
-        self.settimeout(shortened(self.gettimeout()))
-        super().do_handshake(block)
+    deadline = NEVER
 
     def recv_into(self, *args: Any) -> int:
-        self.settimeout(shortened(self.gettimeout()))
+        self.settimeout(self.deadline.timeout(self.gettimeout()))
         return super().recv_into(*args)
 
 
 class _DeadlineConnection(HTTPConnection):
+    deadline = NEVER
+
+    def set_deadline(self, deadline: Deadline) -> None:
+        """Bound what happens on this connection from now on."""
+        self.deadline = deadline
+        if self.sock is not None:
+            self.sock.deadline = deadline
+
+    def connect(self) -> None:
+        """Connect, within the deadline."""
+        super().connect()
+        self.set_deadline(self.deadline)
+
     def _new_conn(self) -> socket.socket:
         try:
-            plain = _connector.connect(super()._new_conn, timeout_seconds=shortened(self.timeout))
+            plain = _connector.connect(super()._new_conn, timeout_seconds=self.deadline.timeout(self.timeout))
         except TimeoutError:
             raise ConnectTimeoutError(self, "not connected in time") from None
         timely = _DeadlineSocket(fileno=plain.detach())
-        timely.settimeout(self.timeout)
+        timely.settimeout(self.deadline.timeout(self.timeout))  # of a TLS handshake, as a whole
         return timely
 
 
@@ -77,6 +102,10 @@ class _DeadlineTlsConnection(_DeadlineConnection, HTTPSConnection):
 class _DeadlinePool(HTTPConnectionPool):
     ConnectionCls = _DeadlineConnection
 
+    def _make_request(self, conn: Any, *arguments: Any, **options: Any) -> Any:
+        conn.set_deadline(options["timeout"].deadline)
+        return super()._make_request(conn, *arguments, **options)
 
-class _DeadlineTlsPool(HTTPSConnectionPool):
+
+class _DeadlineTlsPool(_DeadlinePool, HTTPSConnectionPool):
     ConnectionCls = _DeadlineTlsConnection

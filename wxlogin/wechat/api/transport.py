@@ -10,11 +10,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 import certifi
-from urllib3 import BaseHTTPResponse, Timeout
+from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
 
+from wxlogin.resilience.deadline import Deadline
 from wxlogin.wechat.api.errors import ConnectionFailed, InvalidResponse, ResponseLost, WeChatError
-from wxlogin.wechat.api.pool import DeadlinePoolManager
+from wxlogin.wechat.api.pool import DeadlinePoolManager, DeadlineTimeout
 
 # urllib3 logs whole URLs, and the query has secrets: each request's at DEBUG, and at WARNING that of an answer
 # with a malformed header.
@@ -51,7 +52,8 @@ class Transport:
         authorities_path: str | None,
     ) -> None:
         self._url = url.rstrip("/")
-        self._timeout = Timeout(connect=connect_timeout, read=read_timeout)
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
         self._pools = DeadlinePoolManager(
             max_connections=max_connections, authorities_path=authorities_path or certifi.where()
         )
@@ -60,13 +62,13 @@ class Transport:
         """Close the connections that are kept."""
         self._pools.clear()
 
-    def send(self, call: Call) -> bytes | WeChatError:
-        """Send a call, within a `time_limit`, and return the body of the answer or what went wrong.
+    def send(self, call: Call, deadline: Deadline) -> bytes | WeChatError:
+        """Send a call, and return the body of the answer or what went wrong: that it took too long, perhaps.
 
         That is a value, lest it be raised where the original, whose text has the URL, would become its context.
         """
         try:
-            response = self._request(call)
+            response = self._request(call, deadline)
             try:
                 return _read(response)
             finally:
@@ -76,7 +78,7 @@ class Transport:
         except (HTTPError, OSError, ValueError) as error:
             return _failure_of(error)
 
-    def _request(self, call: Call) -> BaseHTTPResponse:
+    def _request(self, call: Call, deadline: Deadline) -> BaseHTTPResponse:
         query = urlencode(call.query, errors="replace")
         body, headers = None, _HEADERS
         if call.body is not None:
@@ -86,7 +88,7 @@ class Transport:
             f"{self._url}{call.path}?{query}" if query else f"{self._url}{call.path}",
             body=body,
             headers=headers,
-            timeout=self._timeout,
+            timeout=DeadlineTimeout(deadline, connect=self._connect_timeout, read=self._read_timeout),
             retries=False,
             redirect=False,
             preload_content=False,
