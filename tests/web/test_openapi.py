@@ -18,8 +18,9 @@ from wxlogin.config.settings import Settings
 from wxlogin.services import Services
 from wxlogin.web import errors
 from wxlogin.web.app import create_app
+from wxlogin.web.errors import ErrorBody
 from wxlogin.web.openapi import document
-from wxlogin.web.openapi.operations import OPERATIONS
+from wxlogin.web.routing import Operation, operation_of
 from wxlogin.wechat.api.errors import WeChatAPIError, api_error, errcode_of
 
 
@@ -41,6 +42,11 @@ def everything(settings: Settings) -> Flask:
 
 def operations_of(description: Any) -> Iterator[Any]:
     return (operation for methods in description["paths"].values() for operation in methods.values())
+
+
+def declared(app: Flask) -> list[Operation]:
+    """Return how each route is declared."""
+    return [operation_of(app.view_functions[rule.endpoint]) for rule in app.url_map.iter_rules()]
 
 
 def routes_in(description: Any) -> set[tuple[str, str]]:
@@ -103,7 +109,7 @@ def test_it_is_made_once(app: Flask, described: Any, monkeypatch: pytest.MonkeyP
 
 
 def test_starting_does_not_load_what_makes_it() -> None:
-    program = "import sys, wxlogin.web.app; print('apispec' in sys.modules)"
+    program = "import sys, wxlogin.web.app; print('wxlogin.web.openapi.document' in sys.modules)"
 
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
 
@@ -209,8 +215,8 @@ def test_an_error_is_described_by_the_table_that_answers_it(described: Any) -> N
     }
 
 
-def test_every_error_of_the_table_comes_from_some_route() -> None:
-    told = {errors.spec_of(kind).message for operation in OPERATIONS.values() for kind in operation.errors}
+def test_every_error_of_the_table_comes_from_some_route(everything: Flask) -> None:
+    told = {errors.spec_of(kind).message for operation in declared(everything) for kind in operation.raises}
 
     assert {row.message for row in errors._SPECS.values()} - told == set()
 
@@ -264,8 +270,9 @@ def test_a_session_travels_in_three_ways_and_the_operators_token_in_one(everythi
     assert "security" not in description["paths"]["/login"]["post"]
 
 
-def test_the_errcode_of_an_example_makes_that_error() -> None:
-    kinds = {kind for each in OPERATIONS.values() for kind in each.errors if issubclass(kind, WeChatAPIError)}
+def test_the_errcode_of_an_example_makes_that_error(everything: Flask) -> None:
+    raised = {kind for operation in declared(everything) for kind in operation.raises}
+    kinds = {kind for kind in raised if issubclass(kind, WeChatAPIError)}
 
     assert {kind for kind in kinds if type(api_error(errcode_of(kind), None)) is not kind} == set()
 
@@ -276,3 +283,11 @@ def test_it_takes_no_session(app: Flask, method: str) -> None:
 
     assert answer.status == 200
     assert "Vary" not in answer.headers
+
+
+@pytest.mark.parametrize("answer", [None, {"appid": "wx"}, 1])
+def test_a_view_that_answers_something_else_than_it_declares_fails(answer: object) -> None:
+    declaration = Operation(tag="", says="", answers=ErrorBody)
+
+    with pytest.raises(TypeError, match="is not what this route answers"):
+        declaration.respond(answer)

@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, NoReturn
 
 from limits import RateLimitItem, RateLimitItemPerMinute, parse_many
-from limits.storage import Storage
-from limits.strategies import FixedWindowRateLimiter
 
 from wxlogin.resilience.instrumentation import NULL, Instrumentation
 from wxlogin.storage.client import Client
@@ -27,7 +25,6 @@ logger = logging.getLogger(__name__)
 Scope = Literal["login", "user_data", "phone_number"]
 """Requests that are counted together."""
 
-STORAGE_SCHEME = "wxlogin"
 UNLIMITED = "none"
 
 # An oracle that tells good padding from bad needs some 2,000 tries for 16 characters.
@@ -52,9 +49,9 @@ class RateLimited(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Allowance:
-    """How often one client address, and one user, may ask, in Flask-Limiter's notation, or `UNLIMITED`.
+    """How often one client address, and one user, may ask, in the notation of ``limits``, or `UNLIMITED`.
 
-    https://flask-limiter.readthedocs.io/en/stable/configuration.html#rate-limit-string-notation
+    https://limits.readthedocs.io/en/stable/quickstart.html#rate-limit-string-notation
     """
 
     per_address: str
@@ -72,12 +69,10 @@ class Counters:
         self._clock = clock
         self._warned_at = -math.inf
 
-    def add(self, key: str, amount: int, *, window_seconds: int) -> int:
-        """Count ``amount`` more and return how many there are in this window; one round trip."""
+    def add(self, key: str, *, window_seconds: int) -> int:
+        """Count one more and return how many there are in this window; one round trip."""
         name = _name_of(key)
-        return self._call_or_zero(
-            lambda client: client.eval(_COUNT, 1, name, str(amount), str(window_seconds)), name
-        )
+        return self._call_or_zero(lambda client: client.eval(_COUNT, 1, name, str(window_seconds)), name)
 
     def count(self, key: str) -> int:
         """Return how many there are; one round trip."""
@@ -102,50 +97,8 @@ class Counters:
             logger.warning("the limits are not counted: requests are let through")
 
 
-class CounterStorage(Storage):
-    """`Counters`, as Flask-Limiter wants them."""
-
-    STORAGE_SCHEME = [STORAGE_SCHEME]  # noqa: RUF012  # its type is the base class's
-
-    def __init__(self, uri: str | None = None, *, counters: Counters) -> None:
-        super().__init__(uri)
-        self._counters = counters
-
-    @property
-    def base_exceptions(self) -> type[Exception]:
-        """What storing can fail with: nothing does."""
-        return StoreUnavailable
-
-    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        """Count; ``expiry`` is the window in seconds."""
-        return self._counters.add(key, amount, window_seconds=expiry)
-
-    def get(self, key: str) -> int:
-        """Return the count."""
-        return self._counters.count(key)
-
-    def get_expiry(self, key: str) -> float:
-        """Return the Unix second in which the window is over."""
-        return time.time() + self._counters.seconds_left(key)
-
-    def check(self) -> bool:
-        """Say that it works: what can't be counted is let through."""
-        return True
-
-    def reset(self) -> int | None:
-        """Refuse: nobody forgets all counts."""
-        raise NotImplementedError
-
-    def clear(self, key: str) -> None:
-        """Refuse: nobody forgets a count."""
-        raise NotImplementedError
-
-
 class RateLimits:
-    """The limits of each scope, and one on decryptions that fail. Thread-safe.
-
-    Users are counted here; addresses are by Flask-Limiter, with the same ``counters``.
-    """
+    """The limits of each scope, and two on decryptions that fail. Thread-safe."""
 
     def __init__(
         self,
@@ -155,19 +108,19 @@ class RateLimits:
         instrumentation: Instrumentation = NULL,
     ) -> None:
         self._instrumentation = instrumentation
-        self.counters = Counters(redis)
-        self.allowances = allowances
-        self._windows = FixedWindowRateLimiter(CounterStorage(counters=self.counters))
+        self._counters = Counters(redis)
+        self._per_address = {scope: _items_of(each.per_address) for scope, each in allowances.items()}
         self._per_user = {scope: _items_of(each.per_user) for scope, each in allowances.items()}
+
+    def hit_address(self, address: str, scope: Scope) -> None:
+        """Count a request from a client's address, or raise `RateLimited`."""
+        for item in self._per_address[scope]:
+            self._hit(item, "address", client_key(address), scope)
 
     def hit_user(self, user_hash: str, scope: Scope) -> None:
         """Count a request of a user who is known to be one, or raise `RateLimited`."""
         for item in self._per_user[scope]:
-            self._hit(item, f"user:{user_hash}", scope)
-
-    def hit_login_user(self, user_hash: str) -> None:
-        """Count a login of a user whom WeChat has just named, or raise `RateLimited`."""
-        self.hit_user(user_hash, "login")
+            self._hit(item, "user", user_hash, scope)
 
     @contextlib.contextmanager
     def counting_failures_of(self, user_hash: str) -> Iterator[None]:
@@ -176,27 +129,27 @@ class RateLimits:
         `UnknownUserData` is counted separately: too many of it do not keep other data from being decrypted. One
         round trip, and a second after a failure.
         """
-        who = (f"user:{user_hash}", "decryption")
-        if not self._windows.test(_FAILED_DECRYPTIONS, *who):
-            self.refuse(_FAILED_DECRYPTIONS.key_for(*who), scope="decryption", subject="user")
+        key = _FAILED_DECRYPTIONS.key_for(f"user:{user_hash}", "decryption")
+        if self._counters.count(key) >= _FAILED_DECRYPTIONS.amount:
+            self._refuse(key, "user", "decryption")
         try:
             yield
         except StaleSessionKey:
-            self._hit(_FAILED_DECRYPTIONS, *who)  # not told if others, at the same time, were enough
+            self._hit(_FAILED_DECRYPTIONS, "user", user_hash, "decryption")  # not told if others were enough
             raise
         except UnknownUserData:
-            self._hit(_UNKNOWN_DATA, who[0], "unknown_data")
+            self._hit(_UNKNOWN_DATA, "user", user_hash, "unknown_data")
             raise
 
-    def refuse(self, key: str, *, scope: str, subject: str) -> NoReturn:
-        """Raise `RateLimited` until the window of ``key`` is over."""
-        self._instrumentation.rate_limit_exceeded(scope, subject)
-        raise RateLimited(self.counters.seconds_left(key))
+    def _hit(self, item: RateLimitItem, subject: str, who: str, scope: str) -> None:
+        key = item.key_for(f"{subject}:{who}", scope)
+        if self._counters.add(key, window_seconds=item.get_expiry()) > item.amount:
+            logger.info("ratelimit %s (%s:%s) exceeded at endpoint: %s", item, subject, who, scope)
+            self._refuse(key, subject, scope)
 
-    def _hit(self, item: RateLimitItem, who: str, scope: str) -> None:
-        if not self._windows.hit(item, who, scope):
-            logger.info("ratelimit %s (%s) exceeded at endpoint: %s", item, who, scope)  # as Flask-Limiter has it
-            self.refuse(item.key_for(who, scope), scope=scope, subject="user")
+    def _refuse(self, key: str, subject: str, scope: str) -> NoReturn:
+        self._instrumentation.rate_limit_exceeded(scope, subject)
+        raise RateLimited(self._counters.seconds_left(key))
 
 
 def client_key(address: str) -> str:

@@ -111,7 +111,7 @@ class LoginService:
 
     def _count(self, user: User) -> None:
         try:
-            self.rate_limits.hit_login_user(hash_of(user))
+            self.rate_limits.hit_user(hash_of(user), "login")
         except RateLimited as error:
             raise LoginRateLimited(error.retry_after_seconds) from None
 

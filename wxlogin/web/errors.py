@@ -6,9 +6,11 @@ import dataclasses
 import logging
 import re
 import traceback
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 from flask import Flask, Response, g, jsonify
+from msgspec import UNSET, UnsetType
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
 from wxlogin.login.admin_token import AdminAuthThrottled, InvalidAdminToken
@@ -20,6 +22,7 @@ from wxlogin.sessions.store import NotLoggedIn, SessionExpired
 from wxlogin.storage.gateway import StoreUnavailable
 from wxlogin.web.auth_request.decision import AppidNotAllowed
 from wxlogin.web.hooks import RequestOutcome
+from wxlogin.web.routing import Answer, described
 from wxlogin.web.session_context import SessionKeyNotStored
 from wxlogin.wechat.api import errors as wechat
 from wxlogin.wechat.api.user_data import (
@@ -208,13 +211,34 @@ def spec_of(kind: type[Exception]) -> ErrorSpec:
     return _http_spec(kind()) if issubclass(kind, HTTPException) else _spec_of(kind)
 
 
+class ErrorDetail(Answer):
+    """What went wrong."""
+
+    code: Annotated[str, described("What a program looks at.", "invalid_request")]
+    message: Annotated[
+        str,
+        described("What a person reads; its words may change.", "code: Missing data for required field."),
+    ]
+    request_id: Annotated[
+        str, described("What the log and `X-Request-Id` call the request.", "4d6ae01f0c6b4b0f9f8e2a6a1d1f3b5c")
+    ]
+    retryable: Annotated[bool, described("Whether the same request may succeed later.", False)]
+    errcode: Annotated[int, described("What WeChat said, where it said no.", 40029)] | UnsetType = UNSET
+
+
+class ErrorBody(Answer):
+    """The one shape of all errors."""
+
+    error: ErrorDetail
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class RenderedError:
     """An error as an answer, and as what the log and metrics have of it."""
 
     status: int
     headers: dict[str, str]
-    body: dict[str, Any]
+    body: ErrorBody
     outcome: RequestOutcome
 
 
@@ -226,13 +250,13 @@ def render(error: Exception) -> RenderedError:
     if spec.event:
         events.emit(spec.event, by=logger, **details)
     outcome = RequestOutcome(spec.code, level=spec.level, details=details)
-    return RenderedError(spec.status, _headers(error, spec), {"error": _body(error, spec)}, outcome)
+    return RenderedError(spec.status, _headers(error, spec), _body(error, spec), outcome)
 
 
 def _answer(error: Exception) -> Response:
     rendered = render(error)
     g.outcome = rendered.outcome
-    response = jsonify(rendered.body)
+    response = jsonify(msgspec.to_builtins(rendered.body))
     response.status_code = rendered.status
     response.headers.update(rendered.headers)
     return response
@@ -255,14 +279,16 @@ def _http_spec(error: HTTPException) -> ErrorSpec:
     return _HTTP_SPECS.get(status) or ErrorSpec(status, "invalid_request", error.description or error.name)
 
 
-def _body(error: Exception, spec: ErrorSpec) -> dict[str, Any]:
-    body = {
-        "code": spec.code,
-        "message": spec.message,
-        "request_id": logs.request_id.get(),
-        "retryable": spec.retryable,
-    }
-    return {**body, "errcode": error.errcode} if isinstance(error, wechat.WeChatAPIError) else body
+def _body(error: Exception, spec: ErrorSpec) -> ErrorBody:
+    return ErrorBody(
+        error=ErrorDetail(
+            code=spec.code,
+            message=spec.message,
+            request_id=logs.request_id.get() or "",
+            retryable=spec.retryable,
+            errcode=error.errcode if isinstance(error, wechat.WeChatAPIError) else UNSET,
+        )
+    )
 
 
 def _headers(error: Exception, spec: ErrorSpec) -> dict[str, str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
+import msgspec
 from flask import request
-from marshmallow import Schema, ValidationError
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, UnsupportedMediaType
 
@@ -16,28 +16,32 @@ MAX_BODY_BYTES = 64 * 1024
 # What some clients send with every DELETE, and mean no body by.
 _EMPTY_BODY = re.compile(rb"\s*(\{\s*\}|\[\s*\]|null)?\s*")
 
-_no_fields = Schema()
+Body = TypeVar("Body", bound=msgspec.Struct)
 
 
-def read_body(schema: Schema) -> dict[str, Any]:
-    """Return the fields of the request's JSON or form body, as ``schema`` has them.
+class _NoFields(msgspec.Struct, forbid_unknown_fields=True):
+    """An empty object."""
+
+
+def read_body(kind: type[Body]) -> Body:
+    """Return the request's JSON or form body.
 
     Raises `BadRequest` (not an object; a field is unknown, missing, repeated or wrong), `UnsupportedMediaType` or
     `RequestEntityTooLarge`.
     """
     refuse_query()
+    sent = _fields()
     try:
-        fields: dict[str, Any] = schema.load(_fields())
-    except ValidationError as error:
-        raise BadRequest(_validation_message(error, schema)) from None
-    return fields
+        return msgspec.convert(sent, kind)
+    except msgspec.ValidationError:
+        raise BadRequest(_validation_message(sent, kind)) from None
 
 
 def refuse_body() -> None:
     """Return if the request has no fields: no body, or an empty one. Raises what `read_body` does."""
     refuse_query()
     if _raw_body():
-        read_body(_no_fields)
+        read_body(_NoFields)
 
 
 def is_body_empty() -> bool:
@@ -102,11 +106,22 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _validation_message(error: ValidationError, schema: Schema) -> str:
-    """Say what is wrong with which field, without quoting what was sent."""
-    messages = error.messages_dict
-    names = [field.data_key or name for name, field in schema.fields.items()]
-    known = [f"{name}: {' '.join(messages[name])}" for name in names if name in messages]
-    if not names:
+def _validation_message(sent: Any, kind: type[msgspec.Struct]) -> str:
+    """Say what is wrong with each field, without quoting what was sent."""
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    if not fields:
         return "This address takes no fields: send no body, or an empty object."
-    return " ".join(known) or f"The body has to be an object with no other fields than: {', '.join(names)}."
+    if isinstance(sent, dict) and sent.keys() <= fields.keys():
+        problems = ((name, _problem_with(field, sent)) for name, field in fields.items())
+        return " ".join(f"{name}: {problem}" for name, problem in problems if problem)
+    return f"The body has to be an object with no other fields than: {', '.join(fields)}."
+
+
+def _problem_with(field: msgspec.structs.FieldInfo, sent: dict[str, Any]) -> str:
+    if field.encode_name not in sent:
+        return "Missing data for required field." if field.required else ""
+    try:
+        msgspec.convert(sent[field.encode_name], field.type)
+    except msgspec.ValidationError:
+        return "Field may not be null." if sent[field.encode_name] is None else "Not a valid string."
+    return ""

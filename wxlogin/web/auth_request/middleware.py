@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from wxlogin.observability import logging as logs
 from wxlogin.observability.metrics import Metrics
 from wxlogin.sessions.record import User
@@ -113,7 +115,7 @@ class AuthRequestMiddleware:
 
     def _refuse(self, decision: Denied, start_response: StartResponse, started_at: float) -> Iterable[bytes]:
         rendered = errors.render(decision.error)
-        body = f"{json.dumps(rendered.body, separators=(',', ':'))}\n".encode()
+        body = f"{json.dumps(msgspec.to_builtins(rendered.body), separators=(',', ':'))}\n".encode()
         headers = {**rendered.headers, **hooks.headers_of(rendered.status)}
         about_body = {"Content-Type": "application/json", "Content-Length": str(len(body))}
         start_response(

@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, current_app, request
+from flask import Response, current_app, request
 
 from wxlogin.services import Services
-from wxlogin.web.auth_request.decision import PATH, AuthRequest, Denied
+from wxlogin.web.auth_request.decision import PATH, AppidNotAllowed, AuthRequest, Denied
 from wxlogin.web.auth_request.middleware import decide
+from wxlogin.web.routing import OF_USER, USER, Header, Routes, in_query
 
-blueprint = Blueprint("auth_request", __name__)
+blueprint = Routes("auth_request")
+
+_IDENTITY = (
+    Header("X-WX-OPENID", "The user's openid.", "oGZUI0egBJY1zhBYw2KhdUfwVJJE"),
+    Header("X-WX-APPID", "The AppID of the user's mini-program.", "wx4f4bc4dec97d474b"),
+    Header("X-WX-SOURCE", "As WeChat Cloud Run has it.", "wx_client"),
+    Header(
+        "X-WX-UNIONID", "The user's unionid, if there is one.", "oU5Yyt8QzFG9YyWpPqMBM0h8aXjE", is_certain=False
+    ),
+)
 
 
-@blueprint.get(PATH)
+@blueprint.route_of(
+    "GET",
+    PATH,
+    tag="Back ends behind a proxy",
+    callers=USER,
+    query=(
+        {
+            **in_query("appid", "Lets only this mini-program's users pass; repeatable."),
+            "schema": {"type": "array", "items": {"type": "string"}},
+        },
+    ),
+    says="The request is a user's: whose, say the headers.",
+    headers=_IDENTITY,
+    raises=(*OF_USER, AppidNotAllowed),  # and nothing else: a proxy would take it for a failure of its own
+)
 def check() -> Response:
     """Answer with the user's identity in headers; ``?appid=``, repeatable, lets only these apps' users pass."""
     decision = decide(AuthRequest.parse(request.environ), Services.of(current_app).verifier)

@@ -1,4 +1,4 @@
-"""The OpenAPI document of an application: its routes, and what `operations` says about each.
+"""The OpenAPI document of an application: its routes, and how each was declared (`wxlogin.web.routing`).
 
 https://spec.openapis.org/oas/v3.1.1.html
 """
@@ -7,23 +7,20 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
 from typing import Any
 
-from apispec import APISpec
-from apispec.ext.marshmallow import MarshmallowPlugin
+import msgspec
 from flask import Flask
-from marshmallow import Schema
 from werkzeug.exceptions import BadRequest
 from werkzeug.routing import Rule
 
 from wxlogin import __version__
-from wxlogin.config.settings import Settings
 from wxlogin.services import Services
-from wxlogin.web.errors import ErrorSpec, spec_of
-from wxlogin.web.openapi import schemas
-from wxlogin.web.openapi.operations import IN_PATH, OPERATIONS, Header, Operation
+from wxlogin.web.errors import ErrorBody, ErrorSpec, spec_of
+from wxlogin.web.openapi.schemas import Schemas
 from wxlogin.web.request_body import MAX_BODY_BYTES
+from wxlogin.web.routing import Header, Operation, operation_of
 from wxlogin.web.session_id_extractor import COOKIE_NAME
 from wxlogin.wechat.api.errors import WeChatAPIError, errcode_of
 
@@ -84,6 +81,13 @@ _HEADERS: dict[str, dict[str, Any]] = {
         "example": 'Bearer realm="wxlogin"',
     },
 }
+_IN_PATH: Mapping[str, Mapping[str, str]] = {
+    "handle": {
+        "description": "A session's public name, as the list of sessions has it.",
+        "example": "3yGkq0n1J6kYw8lM2sVb5A",
+    },
+    "openid": {"description": "The user's openid.", "example": "oGZUI0egBJY1zhBYw2KhdUfwVJJE"},
+}
 _VALIDATION_MESSAGE = "code: Missing data for required field."
 _ON_ALL = ("X-Request-Id", "Cache-Control")
 _ON_STATUS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
@@ -91,44 +95,40 @@ _ON_STATUS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-Af
 
 def describe(app: Flask) -> dict[str, Any]:
     """Return the OpenAPI document of ``app``; its pages for people are none of its API."""
-    rules = sorted(_rules_of(app), key=_place)
-    spec, settings = _specification(rules), Services.of(app).settings
-    for name, schema in schemas.user_data_schemas(with_ids=settings.expose_openid).items():
-        spec.components.schema(name, schema)
-    writer = _Writer(spec, settings)
-    for rule in rules:
-        method = _method_of(rule)
-        operation = {"operationId": rule.endpoint.replace(".", "_"), **_summary_of(app, rule)}
-        operation |= writer.describe(rule, OPERATIONS[rule.endpoint])
-        spec.path(path=_path_of(rule), operations={method: operation})
-    return spec.to_dict()
-
-
-def _rules_of(app: Flask) -> Iterator[Rule]:
-    return (rule for rule in app.url_map.iter_rules() if not rule.endpoint.startswith("docs."))
-
-
-def _place(rule: Rule) -> int:
-    return list(OPERATIONS).index(rule.endpoint)
-
-
-def _specification(rules: Iterable[Rule]) -> APISpec:
-    used = [OPERATIONS[rule.endpoint] for rule in rules]
-    spec = APISpec(
-        title="wxlogin",
-        version=__version__,
-        openapi_version="3.1.0",
-        plugins=[MarshmallowPlugin(schema_name_resolver=_name_of)],
-        info={"description": _ABOUT, "license": {"name": "MIT", "identifier": "MIT"}},
-        tags=[_tag(name) for name in _TAGS if name in {each.tag for each in used}],
-        servers=[{"url": "/"}],
+    settings = Services.of(app).settings
+    writer = _Writer(
+        Schemas(with_openid=settings.expose_openid, with_session_id=settings.session_id_in_body),
     )
-    callers = {caller for each in used for caller in each.callers}
-    for name in (name for name in _SECURITY_SCHEMES if name in callers):
-        spec.components.security_scheme(name, _SECURITY_SCHEMES[name])
-    for name, header in _HEADERS.items():
-        spec.components.header(name, header)
-    return spec
+    paths: dict[str, dict[str, Any]] = defaultdict(dict)
+    operations = []
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint.startswith("docs."):
+            continue
+        view = app.view_functions[rule.endpoint]
+        operations.append(operation_of(view))
+        paths[_path_of(rule)][_method_of(rule)] = {
+            "operationId": rule.endpoint.replace(".", "_"),
+            "summary": _summary_of(view),
+            **writer.describe(rule, operations[-1]),
+        }
+    callers = {caller for each in operations for caller in each.callers}
+    return {
+        "paths": {path: dict(item) for path, item in paths.items()},
+        "info": {
+            "title": "wxlogin",
+            "version": __version__,
+            "description": _ABOUT,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "tags": [_tag(name) for name in _TAGS if name in {each.tag for each in operations}],
+        "servers": [{"url": "/"}],
+        "openapi": "3.1.0",
+        "components": {
+            "securitySchemes": {name: each for name, each in _SECURITY_SCHEMES.items() if name in callers},
+            "headers": _HEADERS,
+            "schemas": writer.schemas.components,
+        },
+    }
 
 
 def _tag(name: str) -> dict[str, str]:
@@ -145,65 +145,50 @@ def _path_of(rule: Rule) -> str:
     return re.sub(r"<(\w+)>", r"{\1}", rule.rule)
 
 
-def _summary_of(app: Flask, rule: Rule) -> dict[str, str]:
-    docstring = (app.view_functions[rule.endpoint].__doc__ or "").replace("``", "`")
-    return {"summary": " ".join(docstring.split("\n\n")[0].split())}
+def _summary_of(view: Any) -> str:
+    return " ".join((view.__doc__ or "").replace("``", "`").split("\n\n")[0].split())
 
 
 class _Writer:
-    """Writes operations; what they share goes into the document's components."""
+    """Writes operations; the schemas that they share go into ``schemas``."""
 
-    def __init__(self, spec: APISpec, settings: Settings) -> None:
-        self._spec = spec
-        self._settings = settings
+    def __init__(self, schemas: Schemas) -> None:
+        self.schemas = schemas
 
     def describe(self, rule: Rule, operation: Operation) -> dict[str, Any]:
         """Return the Operation Object, but for what the route itself says."""
         described: dict[str, Any] = {
             "tags": [operation.tag],
             "parameters": [*_in_path(rule), *operation.query],
-            "requestBody": self._body(operation.body) if operation.body else None,
+            "requestBody": self._body(operation.takes) if operation.takes else None,
             "security": _security(operation),
-            "responses": {operation.status: self._answer(operation), **self._failures(operation)},
+            "responses": {str(operation.status): self._answer(operation), **self._failures(operation)},
         }
         return {name: value for name, value in described.items() if value}
 
-    def _body(self, schema: type[Schema]) -> dict[str, Any]:
-        content = {"schema": self._schema(schema)}
+    def _body(self, kind: type[msgspec.Struct]) -> dict[str, Any]:
+        content = {"schema": self.schemas.reference(kind)}
         return {"required": True, "content": {_JSON: content, _FORM: content}}
 
     def _answer(self, operation: Operation) -> dict[str, Any]:
         headers = {name: _reference("headers", name) for name in _ON_ALL}
         headers |= {header.name: _header(header) for header in operation.headers}
-        schemas = {_JSON: self._schema(operation.answer)} if operation.answer else operation.content
-        content = {kind: {"schema": schema} for kind, schema in schemas.items()}
+        answered = {_JSON: operation.answers} if operation.answers else operation.content
+        content = {media_type: {"schema": self.schemas.of(schema)} for media_type, schema in answered.items()}
         described = {"description": operation.says, "headers": headers}
         return {**described, "content": content} if content else described
 
-    def _schema(self, schema: type[Schema]) -> dict[str, Any]:
-        name = _name_of(schema)
-        if name not in self._spec.components.schemas:
-            hidden = self._hidden() & set(schema().fields)
-            self._spec.components.schema(name, schema=schema(exclude=hidden))
-            self._spec.components.schemas[name]["description"] = _first_line(schema)
-        return _reference("schemas", name)
-
-    def _hidden(self) -> set[str]:
-        """Return the names of fields that the settings keep out of answers."""
-        shown = {"openid": self._settings.expose_openid, "session_id": self._settings.session_id_in_body}
-        return {name for name, is_shown in shown.items() if not is_shown}
-
-    def _failures(self, operation: Operation) -> dict[int, dict[str, Any]]:
+    def _failures(self, operation: Operation) -> dict[str, Any]:
         by_status = defaultdict(list)
-        for kind in operation.errors:
+        for kind in operation.raises:
             by_status[spec_of(kind).status].append(kind)
-        return {status: self._failure(status, by_status[status]) for status in sorted(by_status)}
+        return {str(status): self._failure(status, by_status[status]) for status in sorted(by_status)}
 
     def _failure(self, status: int, kinds: list[type[Exception]]) -> dict[str, Any]:
         specs = {spec_of(kind).code: (kind, spec_of(kind)) for kind in reversed(kinds)}
         codes = {"error": {"properties": {"code": {"enum": sorted(specs)}}}}
         content = {
-            "schema": {**self._schema(schemas.ErrorSchema), "properties": codes},
+            "schema": {**self.schemas.reference(ErrorBody), "properties": codes},
             "examples": {code: {"value": _example(*specs[code])} for code in sorted(specs)},
         }
         names = (*_ON_ALL, *_ON_STATUS.get(status, ()))
@@ -212,15 +197,6 @@ class _Writer:
             "headers": {name: _reference("headers", name) for name in names},
             "content": {_JSON: content},
         }
-
-
-def _name_of(schema: type[Schema] | Schema) -> str:
-    kind = schema if isinstance(schema, type) else type(schema)
-    return kind.__name__.removesuffix("Schema")
-
-
-def _first_line(schema: type[Schema]) -> str:
-    return (schema.__doc__ or "").partition("\n")[0].replace("``", "`")
 
 
 def _reference(kind: str, name: str) -> dict[str, str]:
@@ -235,7 +211,7 @@ def _header(header: Header) -> dict[str, Any]:
 def _in_path(rule: Rule) -> list[dict[str, Any]]:
     schema = {"type": "string", "pattern": "^[^/]+$"}
     return [
-        {"name": name, "in": "path", "required": True, "schema": schema, **IN_PATH[name]}
+        {"name": name, "in": "path", "required": True, "schema": schema, **_IN_PATH[name]}
         for name in sorted(rule.arguments, key=rule.rule.index)
     ]
 

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 
-from flask import Blueprint, Response, current_app
+from flask import Response, current_app
 
-blueprint = Blueprint("openapi", __name__)
+from wxlogin.web.routing import Routes
+
+blueprint = Routes("openapi")
 
 _EXTENSION = "wxlogin.openapi"
 
 
-@blueprint.get("/openapi.json")
+@blueprint.route_of(
+    "GET",
+    "/openapi.json",
+    tag="Running the service",
+    says="This description.",
+    content={"application/json": {"type": "object"}},
+)
 def show() -> Response:
     """Answer with the description of this API."""
     return Response(_document(), mimetype="application/json")

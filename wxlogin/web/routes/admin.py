@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Annotated, Any
 
-from flask import Blueprint, Response, current_app, jsonify, request
-from werkzeug.exceptions import BadRequest
+from flask import current_app, request
+from werkzeug.exceptions import BadRequest, NotFound
 
+from wxlogin.login.admin_token import AdminAuthThrottled, InvalidAdminToken
 from wxlogin.observability import events
 from wxlogin.services import Services
 from wxlogin.sessions.store import SessionStore
-from wxlogin.web.responses import session_list
+from wxlogin.storage.gateway import StoreUnavailable
+from wxlogin.web.responses import Seconds, UsersSession, session_list
+from wxlogin.web.routing import ANY, OF_APP, OPERATOR, Answer, Routes, described, in_query
 
-blueprint = Blueprint("admin", __name__, url_prefix="/admin/users/<openid>/sessions")
+blueprint = Routes("admin", url_prefix="/admin/users/<openid>/sessions")
 
 _BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
+_FOR_OPERATORS: dict[str, Any] = {
+    "tag": "Operators",
+    "callers": OPERATOR,
+    "query": (in_query("appid", "Of which mini-program the user is, if the service has several."),),
+    "raises": (*ANY, InvalidAdminToken, AdminAuthThrottled, StoreUnavailable, *OF_APP, NotFound),
+}
+
+
+class UsersSessions(Answer):
+    """All sessions of a user."""
+
+    sessions: Annotated[list[UsersSession], described("The newest first.")]
+    count: Annotated[Seconds, described("How many there are.", 1)]
 
 
 @blueprint.before_request
@@ -25,25 +42,29 @@ def _check_token() -> None:
     verifier.verify(sent[1] if sent else "", address=_peer())
 
 
-@blueprint.get("")
-def show(openid: str) -> Response:
+@blueprint.route_of("GET", "", **_FOR_OPERATORS, says="The user's sessions.", answers=UsersSessions)
+def show(openid: str) -> UsersSessions:
     """List a user's sessions, the newest first."""
     user_hash = _user_hash(openid)
     found = _sessions().list(user_hash)
     _log("listed", lambda: len(found), user_hash)
-    return jsonify(sessions=session_list(found), count=len(found))
+    return UsersSessions(sessions=session_list(found), count=len(found))
 
 
-@blueprint.delete("")
-def end_all(openid: str) -> Response:
+@blueprint.route_of("DELETE", "", **_FOR_OPERATORS, says="The user is logged out.")
+def end_all(openid: str) -> None:
     """Log a user out everywhere."""
     user_hash = _user_hash(openid)
     _log("ended all", lambda: _sessions().delete_all(user_hash, cause="operator", retry_safe=False), user_hash)
-    return Response(status=204)
 
 
-@blueprint.delete("/<handle>")
-def end_one(openid: str, handle: str) -> Response:
+@blueprint.route_of(
+    "DELETE",
+    "/<handle>",
+    **_FOR_OPERATORS,
+    says="The user is logged out there, or was not logged in there any more.",
+)
+def end_one(openid: str, handle: str) -> None:
     """Log a user out on one device."""
     user_hash = _user_hash(openid)
     _log(
@@ -51,7 +72,6 @@ def end_one(openid: str, handle: str) -> Response:
         lambda: int(_sessions().delete_by_handle(user_hash, handle, cause="operator", retry_safe=False)),
         user_hash,
     )
-    return Response(status=204)
 
 
 def _sessions() -> SessionStore:

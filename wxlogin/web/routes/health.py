@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, current_app, jsonify
+from typing import Annotated, Any
+
+import msgspec
+from flask import current_app
 
 from wxlogin.services import Services
+from wxlogin.storage.gateway import StoreUnavailable
+from wxlogin.web.routing import ANY, Answer, Routes
 
-blueprint = Blueprint("health", __name__)
+blueprint = Routes("health")
 
 
-@blueprint.get("/healthz")
-def is_alive() -> Response:
+class Status(Answer):
+    """That all is well."""
+
+    status: Annotated[str, msgspec.Meta(examples=["ok"], extra_json_schema={"enum": ["ok"]})]
+
+
+_RUNNING: dict[str, Any] = {"tag": "Running the service", "answers": Status}
+
+
+@blueprint.route_of("GET", "/healthz", **_RUNNING, says="It is alive.")
+def is_alive() -> Status:
     """Answer, and ask nobody: restarting this process mends nothing that is wrong elsewhere."""
-    return jsonify(status="ok")
+    return Status(status="ok")
 
 
-@blueprint.get("/readyz")
-def is_ready() -> Response:
+@blueprint.route_of("GET", "/readyz", **_RUNNING, says="Sessions can be checked.", raises=(*ANY, StoreUnavailable))
+def is_ready() -> Status:
     """Answer 200 if sessions can be checked, and 503 while the store does not let us."""
     Services.of(current_app).health.check_readable()
-    return jsonify(status="ok")
+    return Status(status="ok")

@@ -10,25 +10,45 @@ import logging
 import re
 from urllib.parse import parse_qsl
 
-from flask import Blueprint, Response, request
+from flask import request
 from flask.sansio.blueprints import BlueprintSetupState
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest
 
 from wxlogin.observability import events
 from wxlogin.web.request_body import single_values
-from wxlogin.web.responses import login_answer
+from wxlogin.web.responses import LOGGED_IN, LOGIN_ERRORS, LoggedIn, login_answer
+from wxlogin.web.routing import ANY, Routes, in_query
 
 logger = logging.getLogger(__name__)
 
-blueprint = Blueprint("legacy_login", __name__)
+blueprint = Routes("legacy_login", limit="login")
 
 # Compared as text: what two URL parsers make of a string can differ, and has.
 _URL = re.compile(r"https://api\.weixin\.qq\.com/sns/jscode2session\?([!-~]{0,1024})")
 
 
-@blueprint.get("/getOpenid")
-def log_in() -> Response:
+@blueprint.route_of(
+    "GET",
+    "/getOpenid",
+    **LOGGED_IN,
+    query=(
+        in_query(
+            "url",
+            "The address that the old tutorial has the client send, percent-encoded or not. It is read and never "
+            "fetched. One of `url`, `code` and `js_code` has to be there.",
+            examples=[
+                "https://api.weixin.qq.com/sns/jscode2session?appid=wx4f4bc4dec97d474b&secret=no-more"
+                "&js_code=0b3Zrh000000000000000000000Zrh0b&grant_type=authorization_code"
+            ],
+        ),
+        in_query("code", "What `wx.login()` gave."),
+        in_query("js_code", "The same, as WeChat calls it."),
+        in_query("appid", "Which mini-program it is, if the service has several."),
+    ),
+    raises=(*ANY, *LOGIN_ERRORS),
+)
+def log_in() -> LoggedIn:
     """Log in with ``url``, ``code`` or ``js_code``; the answer is that of ``POST /login``."""
     parameters = _parameters_of_url() if "url" in request.args else single_values(request.args)
     return login_answer(_code_in(parameters), appid=parameters.get("appid"))

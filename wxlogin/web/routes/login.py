@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response
-from marshmallow import Schema, fields
+from typing import Annotated
+
+import msgspec
 
 from wxlogin.web.request_body import read_body
-from wxlogin.web.responses import login_answer
+from wxlogin.web.responses import LOGGED_IN, LOGIN_ERRORS, LoggedIn, login_answer
+from wxlogin.web.routing import ANY, BODY, Routes, described
 from wxlogin.web.session_context import CODE_JSON_PATTERN
 
-blueprint = Blueprint("login", __name__)
+blueprint = Routes("login", limit="login")
 
 
-class LoginSchema(Schema):
+class Login(msgspec.Struct, forbid_unknown_fields=True):
     """What a mini-program sends: the code of ``wx.login()`` and, to a service of several apps, its AppID."""
 
-    code = fields.String(
-        required=True,
-        metadata={
-            "description": "What `wx.login()` gave.",
-            "pattern": CODE_JSON_PATTERN,
-            "examples": ["0b3Zrh000000000000000000000Zrh0b"],
-        },
-    )
-    appid = fields.String(
-        metadata={
-            "description": "Which mini-program it is, if the service has several. Without it, the `Referer` that "
-            "WeChat sets says it.",
-            "examples": ["wx4f4bc4dec97d474b"],
-        }
-    )
+    code: Annotated[
+        str, described("What `wx.login()` gave.", "0b3Zrh000000000000000000000Zrh0b", pattern=CODE_JSON_PATTERN)
+    ]
+    appid: Annotated[
+        str,
+        described(
+            "Which mini-program it is, if the service has several. Without it, the `Referer` that WeChat sets "
+            "says it.",
+            "wx4f4bc4dec97d474b",
+        ),
+    ] = ""
 
 
-_schema = LoginSchema()
-
-
-@blueprint.post("/login")
-def log_in() -> Response:
+@blueprint.route_of("POST", "/login", **LOGGED_IN, takes=Login, raises=(*ANY, *BODY, *LOGIN_ERRORS))
+def log_in() -> LoggedIn:
     """Exchange the code and start a session."""
-    body = read_body(_schema)
-    return login_answer(body["code"], appid=body.get("appid"))
+    body = read_body(Login)
+    return login_answer(body.code, appid=body.appid or None)

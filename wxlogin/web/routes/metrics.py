@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, current_app, request
+from flask import Response, current_app, request
 
 from wxlogin.services import Services
+from wxlogin.web.routing import Routes
 
-blueprint = Blueprint("metrics", __name__)
+blueprint = Routes("metrics")
 
 
-@blueprint.get("/metrics")
+@blueprint.route_of(
+    "GET",
+    "/metrics",
+    tag="Running the service",
+    says="The metrics, in the format that `Accept` asks for.",
+    content={"text/plain": {"type": "string"}, "application/openmetrics-text": {"type": "string"}},
+)
 def show() -> Response:
     """Answer with the metrics of all workers: https://prometheus.io/docs/instrumenting/exposition_formats/."""
     text, content_type = Services.of(current_app).metrics.exposition(request.headers.get("Accept", ""))

@@ -3,22 +3,45 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Annotated, Any
 
-from flask import Blueprint, Response, current_app, jsonify
+import msgspec
+from flask import current_app
 
+from wxlogin.login.service import MiniProgramRemoved
 from wxlogin.services import Services
 from wxlogin.web.request_body import refuse_body
-from wxlogin.web.session_context import call_wechat, current_session, identify, update_session_key
+from wxlogin.web.routing import ANY, BODY, LIMITED, OF_USER, OF_WECHAT, USER, Answer, Errors, Routes, described
+from wxlogin.web.session_context import (
+    SessionKeyNotStored,
+    call_wechat,
+    current_session,
+    identify,
+    update_session_key,
+)
 from wxlogin.wechat.api.client import WeChatClient
 from wxlogin.wechat.api.errors import InvalidSessionKey
 
-blueprint = Blueprint("session_key", __name__, url_prefix="/session-key")
+blueprint = Routes("session_key", url_prefix="/session-key", limit="user_data")
 
 _MAX_KEYS = 2  # each is a call to WeChat
 
+_FOR_USERS: dict[str, Any] = {"tag": "User data", "callers": USER}
+_ERRORS: Errors = (*ANY, *BODY, *OF_USER, *OF_WECHAT, MiniProgramRemoved, *LIMITED)
 
-@blueprint.post("/check")
-def check() -> Response:
+
+class KeyChecked(Answer):
+    """Whether there is a good key."""
+
+    valid: Annotated[
+        bool, described("Whether WeChat accepts a `session_key` of the user's that is kept here.", True)
+    ]
+
+
+@blueprint.route_of(
+    "POST", "/check", **_FOR_USERS, says="Whether there is a good key.", answers=KeyChecked, raises=_ERRORS
+)
+def check() -> KeyChecked:
     """Say whether WeChat accepts a key that is here, so that it need not be asked for a login."""
     openid = identify().user.openid
     refuse_body()
@@ -26,18 +49,31 @@ def check() -> Response:
     is_valid = call_wechat(
         lambda client, token: any(client.checksession(token, openid=openid, session_key=key) for key in keys)
     )
-    return jsonify(valid=is_valid)
+    return KeyChecked(valid=is_valid)
 
 
-@blueprint.post("/reset")
-def reset() -> Response:
+class KeyReset(Answer):
+    """That the key was replaced."""
+
+    reset: Annotated[bool, msgspec.Meta(examples=[True], extra_json_schema={"enum": [True]})]
+
+
+@blueprint.route_of(
+    "POST",
+    "/reset",
+    **_FOR_USERS,
+    says="The key was replaced.",
+    answers=KeyReset,
+    raises=(*_ERRORS, InvalidSessionKey, SessionKeyNotStored),
+)
+def reset() -> KeyReset:
     """Have the user's key replaced; the new one is kept with this session, and lives no longer than the old."""
     openid = identify().user.openid
     refuse_body()
     keys = _keys_to_try()
     Services.of(current_app).health.check_writable()  # before there is a new key that could not be kept
     update_session_key(call_wechat(lambda client, token: _reset_one(client, token, openid=openid, keys=keys)))
-    return jsonify(reset=True)
+    return KeyReset(reset=True)
 
 
 def _keys_to_try() -> list[str]:

@@ -70,8 +70,9 @@ class _DeadlineConnection(HTTPConnection):
     def set_deadline(self, deadline: Deadline) -> None:
         """Bound what happens on this connection from now on."""
         self.deadline = deadline
-        if self.sock is not None:
-            self.sock.deadline = deadline
+        sock: Any = self.sock
+        if sock is not None:
+            sock.deadline = deadline
 
     def connect(self) -> None:
         """Connect, within the deadline."""
