@@ -203,10 +203,11 @@ def mini_program(send: Send, sandbox: Sandbox) -> MiniProgram:
 
 @pytest.fixture
 def signals_as_they_were() -> Iterator[None]:
-    """Let a test run a command, which stops at SIGTERM in its own way, and put the handler back."""
-    before = signal.getsignal(signal.SIGTERM)
+    """Let a test run a command, which stops at signals in its own way, and put the handlers back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @contextmanager

@@ -287,11 +287,8 @@ def _printed(capsys: pytest.CaptureFixture[str], command: str) -> str:
     ],
 )
 def test_a_wrong_command_is_explained(capsys: pytest.CaptureFixture[str], command: str) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(shlex.split(command))
-
-    assert caught.value.code == 2
-    assert "usage: wxlogin" in capsys.readouterr().err
+    assert main(shlex.split(command)) == 2
+    assert "Usage: wxlogin" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -308,11 +305,18 @@ def test_a_wrong_command_is_explained(capsys: pytest.CaptureFixture[str], comman
     ],
 )
 def test_every_command_has_a_help_text(capsys: pytest.CaptureFixture[str], command: str) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(shlex.split(command))
+    assert main(shlex.split(command)) == 0
+    assert "Usage: wxlogin" in capsys.readouterr().out
 
-    assert caught.value.code == 0
-    assert "usage: wxlogin" in capsys.readouterr().out
+
+@pytest.mark.parametrize(("shell", "at"), [("bash", "1"), ("zsh", "1"), ("fish", "s")])
+def test_a_shell_completes_commands(shell: str, at: str) -> None:
+    program = [sys.executable, "-m", "wxlogin"]
+    told = {"_WXLOGIN_COMPLETE": f"{shell}_complete", "COMP_WORDS": "wxlogin s", "COMP_CWORD": at}
+
+    completed = subprocess.run(program, env=clean_environment(told), capture_output=True, text=True, check=True)
+
+    assert {"sandbox", "sessions"} <= set(re.split(r"[\s,]", completed.stdout))
 
 
 # operators

@@ -139,6 +139,59 @@ def test_a_bad_value_is_refused_without_quoting_it(monkeypatch: pytest.MonkeyPat
     assert "canary" not in problem
 
 
+# All that environs and marshmallow took for a flag or a number, which read these settings before.
+FLAGS = {
+    True: ["t", "T", "true", "True", "TRUE", "on", "On", "ON", "y", "Y", "yes", "Yes", "YES", "1"],
+    False: ["f", "F", "false", "False", "FALSE", "off", "Off", "OFF", "n", "N", "no", "No", "NO", "0"],
+}
+WHOLE_NUMBERS = {"7": 7, "1_000": 1000, " 7 ": 7, "7\n": 7, "+7": 7, "007": 7, "\N{ARABIC-INDIC DIGIT SEVEN}": 7}
+NUMBERS = {"7": 7, "0.5": 0.5, ".5": 0.5, "5.": 5, "1e1": 10, " 7 ": 7, "1_0": 10, "+7": 7}
+
+
+@pytest.mark.parametrize(("text", "flag"), [(text, flag) for flag, texts in FLAGS.items() for text in texts])
+def test_a_flag_has_many_spellings(monkeypatch: pytest.MonkeyPatch, text: str, flag: bool) -> None:
+    monkeypatch.setenv("WXLOGIN_EXPOSE_OPENID", text)
+
+    assert settings.load().expose_openid is flag
+
+
+@pytest.mark.parametrize("text", ["2", "tRUE", "on ", " 1", "-1", "enabled", "None"])
+def test_what_is_no_flag_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("WXLOGIN_EXPOSE_OPENID", text)
+
+    assert problems() == ["WXLOGIN_EXPOSE_OPENID: Not a valid boolean. Write true or false."]
+
+
+@pytest.mark.parametrize(("text", "number"), WHOLE_NUMBERS.items())
+def test_a_whole_number_is_what_python_takes_for_one(
+    monkeypatch: pytest.MonkeyPatch, text: str, number: int
+) -> None:
+    monkeypatch.setenv("WXLOGIN_THREADS", text)
+
+    assert settings.load().threads == number
+
+
+@pytest.mark.parametrize(("text", "number"), NUMBERS.items())
+def test_a_number_is_what_python_takes_for_one(monkeypatch: pytest.MonkeyPatch, text: str, number: float) -> None:
+    monkeypatch.setenv("WXLOGIN_WECHAT_READ_TIMEOUT_SECONDS", text)
+
+    assert settings.load().wechat_read_timeout_seconds == number
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e999", "0x10", "1,5", "5s"])
+def test_what_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("WXLOGIN_WECHAT_READ_TIMEOUT_SECONDS", text)
+
+    assert len(problems()) == 1
+
+
+@pytest.mark.parametrize("text", ["5.0", "1e3", "0x10", "1__0", "_1"])
+def test_what_is_no_whole_number_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("WXLOGIN_THREADS", text)
+
+    assert problems() == ["WXLOGIN_THREADS: Not a valid integer. Write a whole number, 1 or more."]
+
+
 def test_a_file_that_can_be_read_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("a certificate")
     monkeypatch.setenv("WXLOGIN_REDIS_CA_PATH", str(tmp_path / "ca.pem"))

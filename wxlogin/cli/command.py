@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 
+import click
+
 HOST = "127.0.0.1"
+PORT = click.IntRange(1, 65535)
 
 
-class CommandFailed(Exception):
+class CommandFailed(click.ClickException):
     """Raised if a command can't do what it was asked; its text says why and what to do."""
 
-
-def port(text: str) -> int:
-    """Return a port number, or raise what argparse tells the user."""
-    number = int(text)
-    if not 0 < number < 65536:
-        raise argparse.ArgumentTypeError("has to be 1 to 65535")
-    return number
+    def show(self, file: object = None) -> None:
+        """Say so on stderr, in one line."""
+        click.echo(f"wxlogin: {self.message}", err=True)
 
 
-def url(text: str) -> str:
-    """Return the address of a service, or raise what argparse tells the user."""
-    if not re.fullmatch(r"https?://[^/?#@]+(/[^?#]*)?", text):
-        raise argparse.ArgumentTypeError("has to be like http://127.0.0.1:8000")
-    return text.rstrip("/")
+class ServiceUrl(click.ParamType[str]):
+    """The address of a service."""
+
+    name = "URL"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the address without a slash at its end, or fail."""
+        if not re.fullmatch(r"https?://[^/?#@]+(/[^?#]*)?", value):
+            self.fail("has to be like http://127.0.0.1:8000", param, ctx)
+        return value.rstrip("/")

@@ -2,53 +2,60 @@
 
 from __future__ import annotations
 
-import argparse
 import signal
-import sys
 from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
+import click
+
 from wxlogin import __version__
-from wxlogin.cli import keys, sandbox, sessions
-from wxlogin.cli.check import run as check
+from wxlogin.cli.check.run import check
 from wxlogin.cli.command import CommandFailed
-from wxlogin.cli.dev import server as dev
-from wxlogin.config import settings
+from wxlogin.cli.dev.server import dev
+from wxlogin.cli.keys import keys
+from wxlogin.cli.sandbox import sandbox
+from wxlogin.cli.sessions import sessions
+from wxlogin.config.settings import InvalidSettings
 from wxlogin.storage.gateway import StoreUnavailable
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="wxlogin %(version)s")
+def wxlogin() -> None:
+    """Log WeChat mini-program users in."""
+
+
+for _command in (dev, sandbox, check, sessions, keys):
+    wxlogin.add_command(_command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in ``argv`` and return the exit status; a failure is said in one line on stderr."""
-    options = _parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
-        status: int = options.run(options) or 0
-    except KeyboardInterrupt:
+        return _run(argv)
+    except _Interrupted:
         return 0
-    except (settings.InvalidSettings, CommandFailed) as error:
-        print(f"wxlogin: {error}", file=sys.stderr)
-        return 1
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    try:
+        status: int | None = wxlogin.main(argv, prog_name="wxlogin", standalone_mode=False)
+    except InvalidSettings as error:
+        raise CommandFailed(str(error)) from None
     except StoreUnavailable as error:
-        print(f"wxlogin: Redis does not serve us ({error})", file=sys.stderr)
-        return 1
-    return status
+        raise CommandFailed(f"Redis does not serve us ({error})") from None
+    return status or 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="wxlogin", description="Log WeChat mini-program users in.")
-    parser.add_argument("--version", action="version", version=f"wxlogin {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, command, words in (
-        ("dev", dev, "run the service with the sandbox and a store in memory"),
-        ("sandbox", sandbox, "run the imitation of WeChat's API alone"),
-        ("check", check, "say what is wrong with the settings, Redis and WeChat"),
-        ("sessions", sessions, "list or end a user's sessions"),
-        ("keys", keys, "make secret keys"),
-    ):
-        command.add_arguments(commands.add_parser(name, help=words))
-    return parser
+class _Interrupted(BaseException):
+    """Raised where a signal finds us: of a KeyboardInterrupt, click makes a line of its own."""
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+    raise _Interrupted

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
+import click
 from flask import Flask
 
-from wxlogin.cli import command as arguments
-from wxlogin.cli.command import HOST, CommandFailed
+from wxlogin.cli.command import HOST, PORT, CommandFailed, ServiceUrl
 from wxlogin.sandbox.app import SERVICE_URL, create_sandbox, make_sandbox_server
 from wxlogin.sandbox.state import DEFAULT_APPS, SandboxState
 
@@ -20,31 +19,32 @@ from wxlogin.sandbox.state import DEFAULT_APPS, SandboxState
 _LOOK_SECONDS = 1.0
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Describe the command."""
-    command.add_argument("--port", type=arguments.port, default=8001, help="(%(default)s)")
-    command.add_argument("--host", default=HOST, help="the address to listen on (%(default)s)")
-    command.add_argument(
-        "--app", type=_app, action="append", metavar="APPID=SECRET", help="a mini-program it knows; repeatable"
-    )
-    command.add_argument(
-        "--service",
-        type=arguments.url,
-        default=SERVICE_URL,
-        metavar="URL",
-        help="what the simulator uses (%(default)s)",
-    )
-    command.set_defaults(run=run)
+class _App(click.ParamType[tuple[str, str]]):
+    name = "APPID=SECRET"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Return the two of them, or fail."""
+        appid, _, secret = value.partition("=")
+        if not (appid and secret):
+            self.fail("has to be APPID=SECRET", param, ctx)
+        return appid, secret
 
 
-def run(options: argparse.Namespace) -> None:
-    """Run the imitation of WeChat's API until Ctrl-C."""
-    apps: Mapping[str, str] = dict(options.app) if options.app else DEFAULT_APPS
-    imitation = create_sandbox(SandboxState(apps=apps), service_url=options.service)
-    url = f"http://{options.host}:{options.port}"
-    with serving(imitation, host=options.host, port=options.port, option="--port"):
-        print(f"simulator  {url}/simulator  with the service at {options.service}")
-        print(f"sandbox    {url}  knows {', '.join(apps)}", flush=True)
+@click.command()
+@click.option("--port", type=PORT, default=8001, show_default=True)
+@click.option("--host", default=HOST, show_default=True, help="The address to listen on.")
+@click.option("--app", "apps", type=_App(), multiple=True, help="A mini-program it knows; repeatable.")
+@click.option(
+    "--service", type=ServiceUrl(), default=SERVICE_URL, show_default=True, help="What the simulator uses."
+)
+def sandbox(port: int, host: str, apps: Sequence[tuple[str, str]], service: str) -> None:
+    """Run the imitation of WeChat's API alone."""
+    known: Mapping[str, str] = dict(apps) or DEFAULT_APPS
+    imitation = create_sandbox(SandboxState(apps=known), service_url=service)
+    url = f"http://{host}:{port}"
+    with serving(imitation, host=host, port=port, option="--port"):
+        click.echo(f"simulator  {url}/simulator  with the service at {service}")
+        click.echo(f"sandbox    {url}  knows {', '.join(known)}")
         while True:
             time.sleep(_LOOK_SECONDS)
 
@@ -71,10 +71,3 @@ def refuse_taken_port(host: str, port: int, *, option: str) -> None:
         raise CommandFailed(
             f"{host}:{port} can't be used ({error.strerror}): choose another with {option}"
         ) from None
-
-
-def _app(text: str) -> tuple[str, str]:
-    appid, _, secret = text.partition("=")
-    if not (appid and secret):
-        raise argparse.ArgumentTypeError("has to be APPID=SECRET")
-    return appid, secret

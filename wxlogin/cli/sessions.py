@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import datetime as dt
 import os
 from collections.abc import Callable
+
+import click
 
 from wxlogin.cli.command import CommandFailed
 from wxlogin.config import settings
@@ -15,45 +16,47 @@ from wxlogin.services import Services
 from wxlogin.wechat.mini_programs import MiniProgramNotNamed, UnknownMiniProgram
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Describe the command."""
-    commands = command.add_subparsers(required=True, metavar="list|revoke")
-    for name, run, words in (
-        ("list", list_sessions, "handle, made, last seen (UTC) and user agent of each session"),
-        ("revoke", revoke_sessions, "log a user out everywhere"),
-    ):
-        each = commands.add_parser(name, help=words, description=words)
-        each.add_argument("--openid", required=True, help="the user")
-        each.add_argument("--appid", help="of which mini-program, if there are several")
-        each.set_defaults(run=run)
+@click.group()
+def sessions() -> None:
+    """List or end a user's sessions."""
 
 
-def list_sessions(options: argparse.Namespace) -> int:
-    """Print a user's sessions, the newest first."""
-    services, user_hash = _services_and_user(options)
-    sessions = services.sessions.list(user_hash)
-    for each in sessions:
+_openid = click.option("--openid", required=True, help="The user.")
+_appid = click.option("--appid", help="Of which mini-program, if there are several.")
+
+
+@sessions.command("list")
+@_openid
+@_appid
+def list_sessions(openid: str, appid: str | None) -> None:
+    """Print handle, made, last seen (UTC) and user agent of each session."""
+    services, user_hash = _services_and_user(openid, appid)
+    found = services.sessions.list(user_hash)
+    for each in found:
         record = each.record
-        print(each.handle, _time(record.created_at), _time(record.last_seen_at), _plain(record.user_agent))
-    print(f"{len(sessions)} sessions" if len(sessions) != 1 else "1 session")
-    _log("listed", lambda: len(sessions), user_hash)
-    return 0
+        click.echo(
+            f"{each.handle} {_time(record.created_at)} {_time(record.last_seen_at)} {_plain(record.user_agent)}"
+        )
+    click.echo(f"{len(found)} sessions" if len(found) != 1 else "1 session")
+    _log("listed", lambda: len(found), user_hash)
 
 
-def revoke_sessions(options: argparse.Namespace) -> int:
-    """End all of a user's sessions."""
-    services, user_hash = _services_and_user(options)
+@sessions.command("revoke")
+@_openid
+@_appid
+def revoke_sessions(openid: str, appid: str | None) -> None:
+    """Log a user out everywhere."""
+    services, user_hash = _services_and_user(openid, appid)
     ended = _log("ended all", lambda: services.sessions.delete_all(user_hash, retry_safe=False), user_hash)
-    print(f"ended {ended} sessions" if ended != 1 else "ended 1 session")
-    return 0
+    click.echo(f"ended {ended} sessions" if ended != 1 else "ended 1 session")
 
 
-def _services_and_user(options: argparse.Namespace) -> tuple[Services, str]:
+def _services_and_user(openid: str, appid: str | None) -> tuple[Services, str]:
     chosen = settings.load()
     logs.configure_logging(level=chosen.log_level, style=chosen.log_format)
     services = Services.build(chosen)
     try:
-        return services, services.login.user_hash_of(options.openid, appid=options.appid)
+        return services, services.login.user_hash_of(openid, appid=appid)
     except MiniProgramNotNamed:
         raise CommandFailed("--appid has to say which mini-program: the service has several") from None
     except UnknownMiniProgram:

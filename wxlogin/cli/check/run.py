@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import functools
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
+
+import click
 
 from wxlogin.cli.check.redis import check_redis
 from wxlogin.cli.check.report import PROBLEM, Check, Finding, as_json, as_text, count, run_checks
@@ -23,16 +24,12 @@ _GROUPS = 8
 _GROUP_SECONDS = 15.0
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Describe the command."""
-    command.add_argument("--json", action="store_true", help="print it for programs")
-    command.set_defaults(run=run)
-
-
-def run(options: argparse.Namespace) -> int:
-    """Print what is wrong with the settings, Redis and WeChat; the status is 1 if something is."""
+@click.command()
+@click.option("--json", "is_json", is_flag=True, help="Print it for programs.")
+def check(is_json: bool) -> int:
+    """Say what is wrong with the settings, Redis and WeChat; the status is 1 if something is."""
     findings = check_everything()
-    print(as_json(findings) if options.json else as_text(findings))
+    click.echo(as_json(findings) if is_json else as_text(findings))
     return 1 if count(findings, PROBLEM) else 0
 
 

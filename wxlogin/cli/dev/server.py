@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import secrets
@@ -13,10 +12,10 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import click
 from dotenv import dotenv_values
 
-from wxlogin.cli import command as arguments
-from wxlogin.cli.command import HOST, CommandFailed
+from wxlogin.cli.command import HOST, PORT, CommandFailed
 from wxlogin.cli.sandbox import refuse_taken_port, serving
 from wxlogin.config import settings
 from wxlogin.sandbox.app import create_sandbox
@@ -27,30 +26,29 @@ _START_SECONDS = 30
 _LOOK_SECONDS = 1.0
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Describe the command."""
-    command.add_argument("--port", type=arguments.port, default=8000, help="of the service (%(default)s)")
-    command.add_argument("--sandbox-port", type=arguments.port, default=8001, help="of the sandbox (%(default)s)")
-    command.set_defaults(run=run)
+@click.command()
+@click.option("--port", type=PORT, default=8000, show_default=True, help="Of the service.")
+@click.option("--sandbox-port", type=PORT, default=8001, show_default=True, help="Of the sandbox.")
+def dev(port: int, sandbox_port: int) -> int:
+    """Run the service with the sandbox and a store in memory.
 
-
-def run(options: argparse.Namespace) -> int:
-    """Run the service and the sandbox until Ctrl-C; restart the service when its code changes."""
-    service_url, sandbox_url = f"http://{HOST}:{options.port}", f"http://{HOST}:{options.sandbox_port}"
-    refuse_taken_port(HOST, options.port, option="--port")
+    The service starts again when its code changes. Ctrl-C stops both.
+    """
+    service_url, sandbox_url = f"http://{HOST}:{port}", f"http://{HOST}:{sandbox_port}"
+    refuse_taken_port(HOST, port, option="--port")
     _fill_in_settings(sandbox_url)
     chosen = settings.load()
     apps = chosen.read_credentials()
     imitation = create_sandbox(SandboxState(apps=apps), service_url=service_url, sees_redis=True)
     simulator_url = f"{sandbox_url}/simulator"
     with (
-        serving(imitation, host=HOST, port=options.sandbox_port, option="--sandbox-port"),
-        _service(options.port, threads=chosen.threads, simulator_url=simulator_url) as service,
+        serving(imitation, host=HOST, port=sandbox_port, option="--sandbox-port"),
+        _service(port, threads=chosen.threads, simulator_url=simulator_url) as service,
     ):
         _wait_until_ready(service, service_url)
         sessions = _IN_MEMORY if chosen.redis_url == "memory://" else _IN_REDIS
         words = {"service": service_url, "sandbox": sandbox_url, "simulator": simulator_url, "sessions": sessions}
-        print(_BANNER.format(**words, appids=", ".join(apps), which=_which_of(apps)), flush=True)
+        click.echo(_BANNER.format(**words, appids=", ".join(apps), which=_which_of(apps)))
         return _wait_for(service)
 
 
