@@ -14,7 +14,7 @@ from redis import Redis
 from wxlogin.config.settings import Settings
 from wxlogin.login.admin_token import AdminTokenVerifier
 from wxlogin.login.code_exchange import CodeExchangeStore, RedisClock
-from wxlogin.login.rate_limits import Allowance, RateLimits
+from wxlogin.login.rate_limits import SCOPES, Allowance, RateLimits
 from wxlogin.login.service import LoginService
 from wxlogin.observability import metrics_files
 from wxlogin.observability.metrics import Metrics
@@ -28,7 +28,7 @@ from wxlogin.storage.connection import ConnectionOptions
 from wxlogin.storage.encryption import RecordCipher
 from wxlogin.storage.gateway import RedisGateway
 from wxlogin.storage.health import StoreHealth
-from wxlogin.storage.url import RedisAddress, parse_url
+from wxlogin.storage.url import parse_url
 from wxlogin.wechat.access_tokens import AccessTokens
 from wxlogin.wechat.api.bulkhead import Bulkhead
 from wxlogin.wechat.api.client import WeChatClient
@@ -69,48 +69,16 @@ class Services:
 
         ``watch`` is given the client of Redis when it is made, and returns the one to use.
         """
-        address = parse_url(settings.redis_url)
-        metrics = Metrics(metrics_files.current())
-        redis = RedisGateway(
-            lambda: watch(connect(address, connection_options(settings))),
-            instrumentation=metrics,
-        )
-        cipher, is_cluster = RecordCipher(settings.secret_keys), address.topology == "cluster"
-        cache = _near_cache(settings, address, clock=clock)
-        sessions = _sessions(redis, cipher, cache, settings=settings, metrics=metrics, clock=clock)
-        rate_limits = _rate_limits(redis, settings, metrics)
+        parts = _Parts(settings, clock, watch)
         return cls(
             settings=settings,
-            sessions=sessions,
-            verifier=SessionVerifier(
-                sessions,
-                cache,
-                _invalidation_listener(cache, settings, address, metrics),
-                _session_pipeline(redis, sessions, cache, settings=settings, address=address, metrics=metrics),
-            ),
-            health=StoreHealth(redis, is_cluster=is_cluster),
-            login=LoginService(
-                exchanges=CodeExchangeStore(
-                    redis=redis,
-                    cipher=cipher,
-                    replay_seconds=settings.login_replay_seconds,
-                    lease_seconds=settings.wechat_total_timeout_seconds + _STORE_SECONDS,
-                    clock=RedisClock(),
-                    is_cluster=is_cluster,
-                ),
-                bulkhead=Bulkhead(
-                    settings.threads,
-                    seconds=settings.wechat_total_timeout_seconds,
-                    instrumentation=metrics,
-                ),
-                rate_limits=rate_limits,
-                mini_programs=_mini_programs(settings, known_apps, metrics),
-                access_tokens=_access_tokens(redis, cipher, settings=settings, metrics=metrics),
-                sessions=sessions,
-            ),
+            sessions=parts.sessions,
+            verifier=parts.verifier(),
+            health=StoreHealth(parts.redis, is_cluster=parts.is_cluster),
+            login=parts.login(known_apps),
             admin_token=AdminTokenVerifier(settings.admin_token),
-            rate_limits=rate_limits,
-            metrics=metrics,
+            rate_limits=parts.rate_limits,
+            metrics=parts.metrics,
         )
 
     @classmethod
@@ -124,102 +92,109 @@ class Services:
         app.extensions[_EXTENSION] = self
 
 
-def _near_cache(settings: Settings, address: RedisAddress, *, clock: Callable[[], float]) -> NearCache | None:
-    if not settings.near_cache_seconds or address.topology == "memory":
-        return None
-    if address.topology == "cluster":
-        logger.info(
-            "sessions are looked up in Redis each time: a Cluster's servers tell of their own changes only"
+class _Parts:
+    """What several services share, and how each is made of it."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float], watch: Callable[[Client], Client]) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.address = parse_url(settings.redis_url)
+        self.is_cluster = self.address.topology == "cluster"
+        self.metrics = Metrics(metrics_files.current())
+        self.redis = RedisGateway(lambda: watch(self.connect()), instrumentation=self.metrics)
+        self.cipher = RecordCipher(settings.secret_keys)
+        self.cache = self.near_cache()
+        self.sessions = SessionStore(
+            self.redis,
+            self.cipher,
+            lifetimes=Lifetimes(idle=settings.session_idle_seconds, absolute=settings.session_max_seconds),
+            max_per_user=settings.max_sessions_per_user,
+            clock=clock,
+            instrumentation=self.metrics,
+            **({"on_changed": self.cache.invalidate} if self.cache else {}),
         )
-        return None
-    return NearCache(seconds=settings.near_cache_seconds, clock=clock)
+        allowances = {
+            scope: Allowance(
+                per_address=getattr(settings, f"{scope}_limit_per_address"),
+                per_user=getattr(settings, f"{scope}_limit_per_user"),
+            )
+            for scope in SCOPES
+        }
+        self.rate_limits = RateLimits(self.redis, allowances, instrumentation=self.metrics)
 
+    def connect(self) -> Client:
+        return connect(self.address, connection_options(self.settings))
 
-def _invalidation_listener(
-    cache: NearCache | None, settings: Settings, address: RedisAddress, metrics: Metrics
-) -> InvalidationListener | None:
-    connect_anew = functools.partial(_connect_dedicated, settings, address)
-    return InvalidationListener(connect_anew, cache, instrumentation=metrics) if cache else None
+    def connect_dedicated(self) -> Redis:
+        """Return a client of its own, for what needs a connection of its own."""
+        client = self.connect()
+        assert isinstance(client, Redis)
+        return client
 
+    def near_cache(self) -> NearCache | None:
+        if not self.settings.near_cache_seconds or self.address.topology == "memory":
+            return None
+        if self.is_cluster:
+            logger.info(
+                "sessions are looked up in Redis each time: a Cluster's servers tell of their own changes only"
+            )
+            return None
+        return NearCache(seconds=self.settings.near_cache_seconds, clock=self.clock)
 
-def _session_pipeline(
-    redis: RedisGateway,
-    sessions: SessionStore,
-    cache: NearCache | None,
-    *,
-    settings: Settings,
-    address: RedisAddress,
-    metrics: Metrics,
-) -> SessionLookupPipeline | None:
-    """Return what looks sessions up where one connection leads to one server, for as long as it is there."""
-    if address.topology not in {"server", "socket"}:
-        return None
-    connect_anew = functools.partial(_connect_dedicated, settings, address)
-    return SessionLookupPipeline(
-        connect_anew,
-        sessions,
-        cache,
-        failover_count=redis.failover_count,
-        instrumentation=metrics,
-    )
+    def verifier(self) -> SessionVerifier:
+        listener = pipeline = None
+        if self.cache:
+            listener = InvalidationListener(self.connect_dedicated, self.cache, instrumentation=self.metrics)
+        if self.address.topology in {"server", "socket"}:  # where one connection leads to one server, for good
+            pipeline = SessionLookupPipeline(
+                self.connect_dedicated,
+                self.sessions,
+                self.cache,
+                failover_count=self.redis.failover_count,
+                instrumentation=self.metrics,
+            )
+        return SessionVerifier(self.sessions, self.cache, listener, pipeline)
 
-
-def _connect_dedicated(settings: Settings, address: RedisAddress) -> Redis:
-    """Return a client of its own, for what needs a connection of its own."""
-    client = connect(address, connection_options(settings))
-    assert isinstance(client, Redis)
-    return client
-
-
-def _sessions(
-    redis: RedisGateway,
-    cipher: RecordCipher,
-    cache: NearCache | None,
-    *,
-    settings: Settings,
-    metrics: Metrics,
-    clock: Callable[[], float],
-) -> SessionStore:
-    return SessionStore(
-        redis,
-        cipher,
-        lifetimes=Lifetimes(idle=settings.session_idle_seconds, absolute=settings.session_max_seconds),
-        max_per_user=settings.max_sessions_per_user,
-        clock=clock,
-        instrumentation=metrics,
-        **({"on_changed": cache.invalidate} if cache else {}),
-    )
-
-
-def _access_tokens(
-    redis: RedisGateway, cipher: RecordCipher, *, settings: Settings, metrics: Metrics
-) -> AccessTokens:
-    return AccessTokens(
-        redis,
-        cipher,
-        api=settings.access_token_api,
-        total_seconds=settings.wechat_total_timeout_seconds,
-        instrumentation=metrics,
-    )
-
-
-def _rate_limits(redis: RedisGateway, settings: Settings, metrics: Metrics) -> RateLimits:
-    return RateLimits(
-        redis,
-        {
-            "login": Allowance(
-                per_address=settings.login_limit_per_address, per_user=settings.login_limit_per_user
+    def login(self, known_apps: Mapping[str, str] | None) -> LoginService:
+        settings, total_seconds = self.settings, self.settings.wechat_total_timeout_seconds
+        return LoginService(
+            exchanges=CodeExchangeStore(
+                redis=self.redis,
+                cipher=self.cipher,
+                replay_seconds=settings.login_replay_seconds,
+                lease_seconds=total_seconds + _STORE_SECONDS,
+                clock=RedisClock(),
+                is_cluster=self.is_cluster,
             ),
-            "user_data": Allowance(
-                per_address=settings.user_data_limit_per_address, per_user=settings.user_data_limit_per_user
+            bulkhead=Bulkhead(settings.threads, seconds=total_seconds, instrumentation=self.metrics),
+            rate_limits=self.rate_limits,
+            mini_programs=MiniPrograms(
+                settings.read_credentials,
+                make_client=functools.partial(WeChatClient, api=self.wechat_api()),
+                version=lambda: fingerprint_of(settings.apps_file) if settings.apps_file else None,
+                known=known_apps,
             ),
-            "phone_number": Allowance(
-                per_address=settings.phone_number_limit_per_address,
-                per_user=settings.phone_number_limit_per_user,
+            access_tokens=AccessTokens(
+                self.redis,
+                self.cipher,
+                api=settings.access_token_api,
+                total_seconds=total_seconds,
+                instrumentation=self.metrics,
             ),
-        },
-        instrumentation=metrics,
-    )
+            sessions=self.sessions,
+        )
+
+    def wechat_api(self) -> WeChatApi:
+        return WeChatApi(
+            self.settings.wechat_api_url,
+            max_connections=_WECHAT_CONNECTIONS,
+            timeouts=Timeouts(
+                connect=self.settings.wechat_connect_timeout_seconds,
+                read=self.settings.wechat_read_timeout_seconds,
+                total=self.settings.wechat_total_timeout_seconds,
+            ),
+            instrumentation=self.metrics,
+        )
 
 
 def connection_options(settings: Settings) -> ConnectionOptions:
@@ -231,26 +206,4 @@ def connection_options(settings: Settings) -> ConnectionOptions:
         ca_file=settings.redis_ca_path,
         cert_file=settings.redis_cert_path,
         key_file=settings.redis_key_path,
-    )
-
-
-def _mini_programs(settings: Settings, known: Mapping[str, str] | None, metrics: Metrics) -> MiniPrograms:
-    return MiniPrograms(
-        settings.read_credentials,
-        make_client=functools.partial(WeChatClient, api=_wechat_api(settings, metrics)),
-        version=lambda: fingerprint_of(settings.apps_file) if settings.apps_file else None,
-        known=known,
-    )
-
-
-def _wechat_api(settings: Settings, metrics: Metrics) -> WeChatApi:
-    return WeChatApi(
-        settings.wechat_api_url,
-        max_connections=_WECHAT_CONNECTIONS,
-        timeouts=Timeouts(
-            connect=settings.wechat_connect_timeout_seconds,
-            read=settings.wechat_read_timeout_seconds,
-            total=settings.wechat_total_timeout_seconds,
-        ),
-        instrumentation=metrics,
     )

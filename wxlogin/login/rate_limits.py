@@ -10,7 +10,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, get_args
 
 from limits import RateLimitItem, RateLimitItemPerMinute, parse_many
 
@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 Scope = Literal["login", "user_data", "phone_number"]
 """Requests that are counted together."""
+SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 UNLIMITED = "none"
 
