@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
+import sys
+from types import FrameType
 from typing import Any
 
 import pytest
 from flask import Flask, request
 
 from tests.drivers import MiniProgram, Send, in_process
-from tests.servers import RedisServer, round_trips
+from tests.servers import PROJECT, RedisServer, round_trips
 from wxlogin.config.settings import Settings
+from wxlogin.server import http1
 from wxlogin.services import Services
+from wxlogin.sessions.record import User
 from wxlogin.sessions.session_id import SessionId
+from wxlogin.sessions.verification.cache import NearCache
 from wxlogin.sessions.verification.verifier import SessionVerifier
 from wxlogin.web.app import create_app
+from wxlogin.web.auth_request.middleware import STATUS, AuthRequestMiddleware
 
 
 def count(send: Send, line: str) -> float:
@@ -100,6 +107,44 @@ def test_a_request_keeps_the_id_that_it_comes_with(
     assert answer.status == 204
     assert (answer.headers["X-Request-Id"] == given) is kept
     assert answer.headers["X-Request-Id"]
+
+
+def test_a_check_from_memory_enters_the_modules_that_the_architecture_page_has(settings: Settings) -> None:
+    services = Services.build(settings)
+    cache = NearCache(seconds=2)
+    cache.enable()
+    user = User("wx4f4bc4dec97d474b", "oGZUI0egBJY1zhBYw2KhdUfwVJJE")
+    session_id = SessionId.new(user)
+    cache.fill(session_id, cache.begin_fill(session_id), user, seconds=60)
+    middleware = AuthRequestMiddleware(
+        create_app(services), SessionVerifier(services.sessions, cache), services.metrics
+    )
+    request_head = "\r\n".join(
+        ["GET /auth HTTP/1.1", "Host: a", "X-Request-Id: a", f"Cookie: sessionid={session_id.text}", "", ""]
+    )
+    entered = set()
+
+    def look(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            entered.add(frame.f_globals["__name__"])
+
+    sys.setprofile(look)
+    try:
+        environ = http1.parse_request(request_head.encode())
+        assert environ
+        headers = middleware.try_answer(environ, lambda _: None)
+        assert isinstance(headers, list)
+        http1.serialize_response(STATUS, headers, server="gunicorn")
+        middleware.record_granted(0.001)
+    finally:
+        sys.setprofile(None)
+
+    page = (PROJECT / "docs" / "architecture.md").read_text()
+    _, _, told = page.partition("From memory, a check enters eight modules:")
+    named = re.findall("`([a-z0-9_]+)`", told.partition(".")[0])
+    ours = {name.rpartition(".")[2] for name in entered if name.startswith("wxlogin.")}
+    assert ours | {"worker"} == set(named)
+    assert len(named) == 8
 
 
 class Broken(SessionVerifier):

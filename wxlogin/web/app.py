@@ -7,44 +7,35 @@ from collections.abc import Callable
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.utils import import_string
 
 from wxlogin.config import settings, snapshot
 from wxlogin.observability.logging import configure_logging
 from wxlogin.services import Services
 from wxlogin.storage.client import Client
 from wxlogin.web import errors, hooks, rate_limiting
-from wxlogin.web.auth_request import view as auth_request
 from wxlogin.web.auth_request.middleware import AuthRequestMiddleware
 from wxlogin.web.flask_session import SessionInterface
-from wxlogin.web.openapi import view as openapi
 from wxlogin.web.openapi.docs_page import view as docs_page
-from wxlogin.web.routes import (
-    admin,
-    health,
-    legacy_login,
-    login,
-    metrics,
-    phone_number,
-    session_key,
-    sessions,
-    user_data,
-)
+from wxlogin.web.routes import admin
 from wxlogin.web.session_id_extractor import COOKIE_NAME
 
 logger = logging.getLogger(__name__)
 
+# Modules, each of which declares its routes.
 _ROUTES = (
-    login,
-    legacy_login,
-    sessions,
-    user_data,
-    phone_number,
-    session_key,
-    auth_request,
-    health,
-    metrics,
-    openapi,
+    "routes.login",
+    "routes.legacy_login",
+    "routes.sessions",
+    "routes.user_data",
+    "routes.phone_number",
+    "routes.session_key",
+    "auth_request.view",
+    "routes.health",
+    "routes.metrics",
+    "openapi.view",
 )
+_BLUEPRINTS = [import_string(f"wxlogin.web.{module}.blueprint") for module in _ROUTES]
 
 
 def create_app(services: Services, *, with_docs: bool = False) -> Flask:
@@ -57,8 +48,8 @@ def create_app(services: Services, *, with_docs: bool = False) -> Flask:
     app.session_interface = SessionInterface(app, services.sessions)
     hooks.register(app)
     errors.register(app)
-    for routes in _ROUTES:
-        app.register_blueprint(routes.blueprint)
+    for blueprint in _BLUEPRINTS:
+        app.register_blueprint(blueprint)
     if services.admin_token.is_enabled:
         app.register_blueprint(admin.blueprint)
     if with_docs:

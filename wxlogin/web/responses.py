@@ -10,7 +10,6 @@ from flask import current_app
 from msgspec import UNSET, UnsetType
 from werkzeug.exceptions import Forbidden
 
-from wxlogin.login.rate_limits import RateLimited
 from wxlogin.login.service import LoginRateLimited, SessionNotStored
 from wxlogin.services import Services
 from wxlogin.sessions.session_id import HANDLE_LENGTH, LENGTH
@@ -30,7 +29,7 @@ OpenidIfExposed = (
 LOGIN_ERRORS: Errors = (
     *(*OF_APP, *OF_WECHAT),
     *(wechat.InvalidCode, wechat.CodeUsed, wechat.UserBlocked),
-    *(Forbidden, RateLimited, LoginRateLimited, StoreUnavailable, SessionNotStored),
+    *(Forbidden, LoginRateLimited, StoreUnavailable, SessionNotStored),
 )
 
 

@@ -24,10 +24,8 @@ USER = ("sessionid_header", "sessionid_cookie", "bearer")
 OPERATOR = ("operator",)
 
 ANY: Errors = (BadRequest, RequestEntityTooLarge, Exception)
-BODY: Errors = (UnsupportedMediaType,)
 OF_USER: Errors = (NotLoggedIn, SessionExpired, StoreUnavailable)
 OF_APP: Errors = (UnknownMiniProgram, MiniProgramNotNamed)
-LIMITED: Errors = (RateLimited,)
 OF_WECHAT: Errors = (
     wechat.CredentialsRejected,
     wechat.WeChatAPIError,
@@ -95,7 +93,7 @@ class Routes(Blueprint):
 
     def route_of(self, method: str, rule: str, **described: Any) -> Callable[[View], View]:
         """Make a function the view of a route; ``described`` are the fields of `Operation`."""
-        operation = Operation(**described)
+        operation = self._declared(Operation(**described))
 
         def register(view: View) -> View:
             @functools.wraps(view)
@@ -107,6 +105,11 @@ class Routes(Blueprint):
             return view
 
         return register
+
+    def _declared(self, operation: Operation) -> Operation:
+        """Return the operation with what goes without saying: what a body and a limit raise."""
+        implied: Errors = (UnsupportedMediaType,) * bool(operation.takes) + (RateLimited,) * bool(self.limit)
+        return dataclasses.replace(operation, raises=(*implied, *operation.raises))
 
 
 def operation_of(view: View) -> Operation:

@@ -27,7 +27,10 @@ _GROUP_SECONDS = 15.0
 @click.command()
 @click.option("--json", "is_json", is_flag=True, help="Print it for programs.")
 def check(is_json: bool) -> int:
-    """Say what is wrong with the settings, Redis and WeChat; the status is 1 if something is."""
+    """Say what is wrong with the settings, Redis and WeChat.
+
+    The exit status is 1 if something is, and 0 if there are only warnings.
+    """
     findings = check_everything()
     click.echo(as_json(findings) if is_json else as_text(findings))
     return 1 if count(findings, PROBLEM) else 0

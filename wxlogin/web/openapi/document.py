@@ -113,16 +113,16 @@ def describe(app: Flask) -> dict[str, Any]:
         }
     callers = {caller for each in operations for caller in each.callers}
     return {
-        "paths": {path: dict(item) for path, item in paths.items()},
+        "openapi": "3.1.0",
         "info": {
             "title": "wxlogin",
             "version": __version__,
             "description": _ABOUT,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "tags": [_tag(name) for name in _TAGS if name in {each.tag for each in operations}],
         "servers": [{"url": "/"}],
-        "openapi": "3.1.0",
+        "tags": [_tag(name) for name in _TAGS if name in {each.tag for each in operations}],
+        "paths": {path: dict(item) for path, item in paths.items()},
         "components": {
             "securitySchemes": {name: each for name, each in _SECURITY_SCHEMES.items() if name in callers},
             "headers": _HEADERS,

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import msgspec
 from flask import current_app
+from werkzeug.exceptions import UnsupportedMediaType
 
 from wxlogin.login.service import MiniProgramRemoved
 from wxlogin.services import Services
 from wxlogin.web.request_body import refuse_body
-from wxlogin.web.routing import ANY, BODY, LIMITED, OF_USER, OF_WECHAT, USER, Answer, Errors, Routes, described
+from wxlogin.web.routing import ANY, OF_USER, OF_WECHAT, USER, Answer, Errors, Routes, described
 from wxlogin.web.session_context import (
     SessionKeyNotStored,
     call_wechat,
@@ -27,7 +28,7 @@ blueprint = Routes("session_key", url_prefix="/session-key", limit="user_data")
 _MAX_KEYS = 2  # each is a call to WeChat
 
 _FOR_USERS: dict[str, Any] = {"tag": "User data", "callers": USER}
-_ERRORS: Errors = (*ANY, *BODY, *OF_USER, *OF_WECHAT, MiniProgramRemoved, *LIMITED)
+_ERRORS: Errors = (*ANY, UnsupportedMediaType, *OF_USER, *OF_WECHAT, MiniProgramRemoved)
 
 
 class KeyChecked(Answer):
