@@ -226,6 +226,11 @@ def test_a_look_that_fails_is_told_by_the_name_of_the_error_alone() -> None:
         ({"REDIS_MAX_CONNECTIONS": "7"}, PROBLEM, "WXLOGIN_REDIS_MAX_CONNECTIONS is 7, and WXLOGIN_THREADS 8"),
         ({"MAX_SESSIONS_PER_USER": "0"}, WARNING, "WXLOGIN_MAX_SESSIONS_PER_USER is 0"),
         ({"PHONE_NUMBER_LIMIT_PER_USER": "none"}, WARNING, "one of the limits, or more, is none"),
+        (
+            {"LOGIN_LIMIT_PER_USER": "often", "PHONE_NUMBER_LIMIT_PER_USER": "none"},
+            WARNING,
+            "one of the limits, or more, is none",
+        ),
         ({"COOKIE_SECURE": "false"}, WARNING, "WXLOGIN_COOKIE_SECURE is false"),
         ({"COOKIE_HTTPONLY": "false"}, WARNING, "WXLOGIN_COOKIE_HTTPONLY is false"),
         ({"COOKIE_SAMESITE": "None"}, WARNING, "WXLOGIN_COOKIE_SAMESITE is None"),

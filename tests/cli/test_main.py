@@ -176,6 +176,32 @@ def test_dev_says_in_one_line_that_a_port_is_taken(tmp_path: Path, option: str) 
     assert f"choose another with {option}" in said
 
 
+def test_dev_needs_two_ports(tmp_path: Path) -> None:
+    port = str(free_port())
+
+    with wxlogin("dev", "--port", port, "--sandbox-port", port, folder=tmp_path) as process:
+        said, _ = process.communicate(timeout=TIMEOUT_SECONDS)
+
+    assert (process.returncode, said) == (1, "wxlogin: --port and --sandbox-port have to differ\n")
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_a_signal_ends_has_not_succeeded(tmp_path: Path, signal_: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        told = environment(redis_url=url, wechat_api_url="http://127.0.0.1:1")
+        told["WXLOGIN_REDIS_READ_TIMEOUT_SECONDS"] = str(TIMEOUT_SECONDS)
+        with (
+            wxlogin("sessions", "list", "--openid", OPENID, folder=tmp_path, **told) as process,
+            silent.accept()[0],
+        ):
+            process.send_signal(signal_)
+
+            process.communicate(timeout=TIMEOUT_SECONDS)
+
+    assert process.returncode == 128 + signal_
+
+
 def test_dev_tells_what_is_wrong_with_the_settings(tmp_path: Path) -> None:
     ports = ("--port", str(free_port()), "--sandbox-port", str(free_port()))
     with wxlogin("dev", *ports, folder=tmp_path, WXLOGIN_LOG_LEVEL="LOUD", WXLOGIN_APPID="wx") as process:

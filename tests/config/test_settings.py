@@ -219,8 +219,18 @@ def test_a_cookie_for_all_sites_has_to_be_secure(monkeypatch: pytest.MonkeyPatch
     assert problems()[0].startswith("WXLOGIN_COOKIE_SAMESITE: None needs a secure cookie")
 
 
-def test_a_bad_value_is_told_once_and_not_as_a_contradiction_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WXLOGIN_SESSION_MAX_SECONDS", "soon")
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"WXLOGIN_SESSION_MAX_SECONDS": "soon"},
+        {"WXLOGIN_COOKIE_SAMESITE": "None", "WXLOGIN_COOKIE_SECURE": "maybe"},
+    ],
+)
+def test_a_bad_value_is_told_once_and_not_as_a_contradiction_too(
+    monkeypatch: pytest.MonkeyPatch, told: dict[str, str]
+) -> None:
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
 
     assert len(problems()) == 1
 
@@ -263,6 +273,16 @@ def test_a_dotenv_file_is_read_and_the_environment_wins(monkeypatch: pytest.Monk
     chosen = settings.load()
 
     assert (chosen.app_secret, chosen.log_level) == ("canary-app-secret", "DEBUG")
+
+
+def test_a_file_that_has_no_name_in_the_environment_is_that_of_the_dotenv_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "level").write_text("DEBUG")
+    (tmp_path / ".env").write_text(f"WXLOGIN_LOG_LEVEL_FILE={tmp_path / 'level'}\n")
+    monkeypatch.setenv("WXLOGIN_LOG_LEVEL_FILE", "")
+
+    assert settings.load().log_level == "DEBUG"
 
 
 def test_names_that_no_setting_has_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -72,6 +72,15 @@ def test_the_narrower_of_several_windows_refuses(any_redis: Redis) -> None:
     assert refusals(limits_on(any_redis, per_user="9/hour;2/minute"), count=5) == 3
 
 
+@pytest.mark.parametrize("per_user", ["4/hour;2/minute", "2/minute;4/hour"])
+def test_what_the_narrower_window_refuses_does_not_use_up_the_wider(any_redis: Redis, per_user: str) -> None:
+    limits = limits_on(any_redis, per_user=per_user)
+    refusals(limits, count=5)
+
+    counts = [any_redis.get(f"wxlogin:limit:user:{USER}/login/{window}") for window in ("2/1/minute", "4/1/hour")]
+    assert counts == [b"5", b"2"]
+
+
 def test_the_wider_of_several_windows_refuses(any_redis: Redis) -> None:
     assert refusals(limits_on(any_redis, per_user="2/hour;9/minute"), count=5) == 3
 

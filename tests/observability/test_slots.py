@@ -197,3 +197,14 @@ def test_a_process_that_is_forked_gets_a_slot_of_its_own() -> None:
     forked = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, check=True, cwd=PROJECT)
 
     assert forked.stdout.split() == ["1", "2"]  # the folder's own, which `prepare` took, is 0
+
+
+@pytest.mark.parametrize("content", [b"\xff\xff\xff\x7f" + b"\xff" * 60, b"\x01"])
+def test_a_file_that_is_none_of_metrics_is_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    path = tmp_path / "counter_0.db"
+    path.write_bytes(content)
+
+    assert not metrics_files._is_readable(path)
+    assert "counter_0.db can't be read" in caplog.text

@@ -19,7 +19,7 @@ from wxlogin.sessions.session_id import SessionId
 from wxlogin.sessions.store import NotLoggedIn
 from wxlogin.sessions.verification.verifier import SessionVerifier
 from wxlogin.storage.gateway import StoreUnavailable
-from wxlogin.web.auth_request.middleware import STATUS, AuthRequestMiddleware, Pending
+from wxlogin.web.auth_request.middleware import GRANTED_STATUS, AuthRequestMiddleware, Pending
 
 
 @pytest.fixture(params=["at once", "later", "middleware", "view"])
@@ -81,7 +81,7 @@ class WithoutAThread:
             (headers,) = told
         if headers is None:
             return self._middleware.app(environ, start_response)
-        start_response(STATUS, headers)
+        start_response(GRANTED_STATUS, headers)
         return ()
 
 

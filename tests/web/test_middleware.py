@@ -22,7 +22,7 @@ from wxlogin.sessions.session_id import SessionId
 from wxlogin.sessions.verification.cache import NearCache
 from wxlogin.sessions.verification.verifier import SessionVerifier
 from wxlogin.web.app import create_app
-from wxlogin.web.auth_request.middleware import STATUS, AuthRequestMiddleware
+from wxlogin.web.auth_request.middleware import GRANTED_STATUS, AuthRequestMiddleware
 
 
 def count(send: Send, line: str) -> float:
@@ -134,7 +134,7 @@ def test_a_check_from_memory_enters_the_modules_that_the_architecture_page_has(s
         assert environ
         headers = middleware.try_answer(environ, lambda _: None)
         assert isinstance(headers, list)
-        http1.serialize_response(STATUS, headers, server="gunicorn")
+        http1.serialize_response(GRANTED_STATUS, headers, server="gunicorn")
         middleware.record_granted(0.001)
     finally:
         sys.setprofile(None)

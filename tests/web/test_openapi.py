@@ -287,7 +287,7 @@ def test_it_takes_no_session(app: Flask, method: str) -> None:
 
 @pytest.mark.parametrize("answer", [None, {"appid": "wx"}, 1])
 def test_a_view_that_answers_something_else_than_it_declares_fails(answer: object) -> None:
-    declaration = Operation(tag="", says="", answers=ErrorBody)
+    declaration = Operation(tag="Sessions", says="", answers=ErrorBody)
 
     with pytest.raises(TypeError, match="is not what this route answers"):
         declaration.respond(answer)

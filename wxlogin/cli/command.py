@@ -8,6 +8,16 @@ import click
 
 HOST = "127.0.0.1"
 PORT = click.IntRange(1, 65535)
+# Who waits for longer at once may not notice a signal that came just before, or to another thread.
+LOOK_SECONDS = 1.0
+
+
+class Interrupted(BaseException):
+    """Raised where SIGINT or SIGTERM finds us: of a KeyboardInterrupt, click makes a line of its own."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.signal_number = signal_number
 
 
 class CommandFailed(click.ClickException):

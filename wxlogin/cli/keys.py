@@ -14,5 +14,5 @@ def keys() -> None:
 
 @keys.command()
 def new() -> None:
-    """Print a fresh key for WXLOGIN_SECRET_KEYS."""
+    """Print a fresh key for WXLOGIN_SECRET_KEYS, or WXLOGIN_ADMIN_TOKEN."""
     click.echo(secrets.token_urlsafe(32))

@@ -11,7 +11,7 @@ import click
 
 from wxlogin import __version__
 from wxlogin.cli.check.run import check
-from wxlogin.cli.command import CommandFailed
+from wxlogin.cli.command import CommandFailed, Interrupted
 from wxlogin.cli.dev.server import dev
 from wxlogin.cli.keys import keys
 from wxlogin.cli.sandbox import sandbox
@@ -36,8 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(number, _interrupt)
     try:
         return _run(argv)
-    except _Interrupted:
-        return 0
+    except Interrupted as interrupted:
+        return 128 + interrupted.signal_number  # as a shell tells of what a signal ended
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -53,9 +53,5 @@ def _run(argv: Sequence[str] | None) -> int:
     return status or 0
 
 
-class _Interrupted(BaseException):
-    """Raised where a signal finds us: of a KeyboardInterrupt, click makes a line of its own."""
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise _Interrupted
+def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    raise Interrupted(number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -11,12 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import click
 from flask import Flask
 
-from wxlogin.cli.command import HOST, PORT, CommandFailed, ServiceUrl
+from wxlogin.cli.command import HOST, LOOK_SECONDS, PORT, CommandFailed, Interrupted, ServiceUrl
 from wxlogin.sandbox.app import SERVICE_URL, create_sandbox, make_sandbox_server
 from wxlogin.sandbox.state import DEFAULT_APPS, SandboxState
-
-# Who waits for longer at once may not notice a signal that came just before, or to another thread.
-_LOOK_SECONDS = 1.0
 
 
 class _App(click.ParamType[tuple[str, str]]):
@@ -31,7 +29,7 @@ class _App(click.ParamType[tuple[str, str]]):
 
 
 @click.command()
-@click.option("--port", type=PORT, default=8001, show_default=True)
+@click.option("--port", type=PORT, default=8001, show_default=True, help="The port to listen on.")
 @click.option("--host", default=HOST, show_default=True, help="The address to listen on.")
 @click.option("--app", "apps", type=_App(), multiple=True, help="A mini-program it knows; repeatable.")
 @click.option(
@@ -42,11 +40,11 @@ def sandbox(port: int, host: str, apps: Sequence[tuple[str, str]], service: str)
     known: Mapping[str, str] = dict(apps) or DEFAULT_APPS
     imitation = create_sandbox(SandboxState(apps=known), service_url=service)
     url = f"http://{host}:{port}"
-    with serving(imitation, host=host, port=port, option="--port"):
+    with contextlib.suppress(Interrupted), serving(imitation, host=host, port=port, option="--port"):
         click.echo(f"simulator  {url}/simulator  with the service at {service}")
         click.echo(f"sandbox    {url}  knows {', '.join(known)}")
         while True:
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(LOOK_SECONDS)
 
 
 @contextlib.contextmanager
@@ -69,5 +67,5 @@ def refuse_taken_port(host: str, port: int, *, option: str) -> None:
         socket.create_server((host, port)).close()
     except OSError as error:
         raise CommandFailed(
-            f"{host}:{port} can't be used ({error.strerror}): choose another with {option}"
+            f"{host}:{port} can't be used ({os.strerror(error.errno or 0)}): choose another with {option}"
         ) from None

@@ -259,7 +259,7 @@ def load() -> Settings:
 
 def read() -> tuple[dict[str, Any], list[str]]:
     """Return, for who does not give up at the first problem, the fields that can be used, and the problems."""
-    environment = {**dotenv_values(_DOTENV), **os.environ}
+    environment = _environment()
     values: dict[str, Any] = {}
     problems: list[str] = []
     for field in dataclasses.fields(Settings):
@@ -269,6 +269,15 @@ def read() -> tuple[dict[str, Any], list[str]]:
             problems.append(f"{name_of(field)}: {error} Write {field.metadata['hint']}.")
     problems.extend(_contradictions(values))
     return values, problems
+
+
+def _environment() -> Mapping[str, str | None]:
+    """Return ``.env`` and the environment, where a ``NAME_FILE`` without a value hides none of ``.env``."""
+    files = {f"{name_of(field)}_FILE" for field in dataclasses.fields(Settings)}
+    return {
+        **dotenv_values(_DOTENV),
+        **{name: value for name, value in os.environ.items() if value or name not in files},
+    }
 
 
 def _read(field: dataclasses.Field[Any], environment: Mapping[str, str | None]) -> Any:
@@ -314,7 +323,7 @@ def _contradictions(values: dict[str, Any]) -> Iterator[str]:
     idle, longest = values.get("session_idle_seconds"), values.get("session_max_seconds")
     if idle and longest and idle > longest:
         yield "WXLOGIN_SESSION_IDLE_SECONDS: Longer than WXLOGIN_SESSION_MAX_SECONDS. Write at most that."
-    if values.get("cookie_samesite") == "None" and not values.get("cookie_secure"):
+    if values.get("cookie_samesite") == "None" and values.get("cookie_secure") is False:
         yield "WXLOGIN_COOKIE_SAMESITE: None needs a secure cookie. Write Lax, or WXLOGIN_COOKIE_SECURE=true."
 
 

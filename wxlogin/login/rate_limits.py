@@ -169,7 +169,8 @@ def client_key(address: str) -> str:
 
 
 def _items_of(allowance: str) -> list[RateLimitItem]:
-    return [] if allowance == UNLIMITED else parse_many(allowance)
+    """Return the limits, the shortest window first: what that refuses does not use up the longer ones."""
+    return [] if allowance == UNLIMITED else sorted(parse_many(allowance), key=lambda item: item.get_expiry())
 
 
 def _name_of(key: str) -> str:

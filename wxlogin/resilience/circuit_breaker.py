@@ -23,7 +23,7 @@ class CircuitBreaker:
         failure_threshold: int = 3,
         probe_interval_seconds: float = 0.5,
         clock: Callable[[], float] = time.monotonic,
-        on_change: Callable[[bool], object] = bool,
+        on_change: Callable[[bool], object] = lambda _is_open: None,
     ) -> None:
         self._failure_threshold = failure_threshold
         self._probe_interval = probe_interval_seconds

@@ -35,7 +35,7 @@ class Deadline:
         remaining = self.remaining()
         if not remaining:
             raise TimeoutError("the time is over")
-        return min(seconds or remaining, remaining)
+        return remaining if seconds is None else min(seconds, remaining)
 
 
 NEVER = Deadline(math.inf)

@@ -14,7 +14,7 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from wxlogin.server import http1
 from wxlogin.sessions.verification.pipeline import SessionLookupPipeline
-from wxlogin.web.auth_request.middleware import STATUS, AuthRequestMiddleware, Headers, Pending
+from wxlogin.web.auth_request.middleware import GRANTED_STATUS, AuthRequestMiddleware, Headers, Pending
 
 _KEEP_ALIVE: Future[bool] = Future()
 _KEEP_ALIVE.set_result(True)  # gunicorn's own: the connection is to be kept
@@ -82,18 +82,22 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if isinstance(found, Pending):
             self._stop_polling(conn)
             return True
-        answer = http1.serialize_response(STATUS, found, server=SERVER) if found else None
+        answer = _serialize(found)
         if answer is None:
             conn.parser.unreader.unread(came)
             return False
-        if self._send(conn, middleware, answer, started_at):
+        self._finish(conn, is_kept=self._send(conn, middleware, answer, started_at))
+        return True
+
+    def _finish(self, conn: Any, *, is_kept: bool) -> None:
+        """Wait for the next request of a connection that was never given away, or close it."""
+        if is_kept:
             conn.set_timeout()
             self.keepalived_conns.remove(conn)
             self.keepalived_conns.append(conn)
         else:
             self._stop_polling(conn)
             self._close_connection(conn)
-        return True
 
     def _try_answer(
         self, middleware: AuthRequestMiddleware, came: bytes, callback: Callable[[Headers | None], None]
@@ -110,7 +114,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     ) -> None:
         """Answer somebody who had to wait for Redis, or have a thread do it."""
         try:
-            answer = http1.serialize_response(STATUS, found, server=SERVER) if found else None
+            answer = _serialize(found)
             if answer is None or not self._can_keep_alive(len(self.keepalived_conns)):
                 conn.parser.unreader.unread(came)
                 self.enqueue_req(conn)
@@ -154,3 +158,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             count = self.nr_conns
             self.accept(listener)
         listener.close()
+
+
+def _serialize(headers: Headers | None) -> bytes | None:
+    """Return the answer to a user who may pass, or None if there is none that can be written down here."""
+    return http1.serialize_response(GRANTED_STATUS, headers, server=SERVER) if headers else None

@@ -14,6 +14,6 @@ _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 
 
 def load_script(package: str, name: str) -> str:
-    """Return ``scripts/<name>.lua`` of ``package``: without comments, and with what it includes."""
+    """Return ``scripts/<name>.lua`` of ``package``: with what it includes, and without lines of comments."""
     text = (resources.files(package) / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
     return _COMMENT.sub("", _INCLUDE.sub(lambda include: load_script(package, include[1]), text))

@@ -1,15 +1,16 @@
-"""What went wrong, as HTTP: the only table from exceptions to statuses, and the one shape of an error."""
+"""What went wrong, as HTTP: the tables from exceptions to statuses, and the one shape of an error."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import re
 import traceback
 from typing import Annotated, Any
 
 import msgspec
-from flask import Flask, Response, g, jsonify
+from flask import Flask, Response, g
 from msgspec import UNSET, UnsetType
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
@@ -238,7 +239,7 @@ class RenderedError:
 
     status: int
     headers: dict[str, str]
-    body: ErrorBody
+    body: bytes
     outcome: RequestOutcome
 
 
@@ -256,10 +257,7 @@ def render(error: Exception) -> RenderedError:
 def _answer(error: Exception) -> Response:
     rendered = render(error)
     g.outcome = rendered.outcome
-    response = jsonify(msgspec.to_builtins(rendered.body))
-    response.status_code = rendered.status
-    response.headers.update(rendered.headers)
-    return response
+    return Response(rendered.body, rendered.status, rendered.headers)
 
 
 def _cause_of(error: Exception) -> Exception:
@@ -279,8 +277,8 @@ def _http_spec(error: HTTPException) -> ErrorSpec:
     return _HTTP_SPECS.get(status) or ErrorSpec(status, "invalid_request", error.description or error.name)
 
 
-def _body(error: Exception, spec: ErrorSpec) -> ErrorBody:
-    return ErrorBody(
+def _body(error: Exception, spec: ErrorSpec) -> bytes:
+    body = ErrorBody(
         error=ErrorDetail(
             code=spec.code,
             message=spec.message,
@@ -289,10 +287,11 @@ def _body(error: Exception, spec: ErrorSpec) -> ErrorBody:
             errcode=error.errcode if isinstance(error, wechat.WeChatAPIError) else UNSET,
         )
     )
+    return f"{json.dumps(msgspec.to_builtins(body), separators=(',', ':'))}\n".encode()
 
 
 def _headers(error: Exception, spec: ErrorSpec) -> dict[str, str]:
-    headers = {}
+    headers = {"Content-Type": "application/json"}
     retry_after = getattr(error, "retry_after_seconds", spec.retry_after_seconds)
     if retry_after:
         headers["Retry-After"] = str(retry_after)

@@ -1,4 +1,4 @@
-"""Limits on how often an address and a user may ask: which resources share one, and who is counted.
+"""Limits on how often an address and a user may ask: who is counted; `Routes` says which routes share one.
 
 An address is counted before anything is read, looked up or sent on; a user only if the session is a real one, or
 anybody could use up anybody's limit. Whose a login is, is known after it: `LoginService.log_in` counts that.

@@ -33,7 +33,7 @@ def read_body(kind: type[Body]) -> Body:
     sent = _fields()
     try:
         return msgspec.convert(sent, kind)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnicodeEncodeError):  # the latter of a lone surrogate in a name
         raise BadRequest(_validation_message(sent, kind)) from None
 
 

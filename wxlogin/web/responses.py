@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from flask import current_app
@@ -16,11 +17,12 @@ from wxlogin.sessions.session_id import HANDLE_LENGTH, LENGTH
 from wxlogin.sessions.store import ListedSession
 from wxlogin.storage.gateway import StoreUnavailable
 from wxlogin.web.fetch_metadata import refuse_other_sites
-from wxlogin.web.routing import OF_APP, OF_WECHAT, Answer, Errors, Header, described
+from wxlogin.web.routing import OF_APP, OF_WECHAT, Answer, Errors, Header, Operation, described
 from wxlogin.web.session_context import log_in
 from wxlogin.wechat.api import errors as wechat
 
-Seconds = Annotated[int, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Seconds = Count
 OpenidIfExposed = (
     Annotated[str, described("Who the user is, with `WXLOGIN_EXPOSE_OPENID`.", "oGZUI0egBJY1zhBYw2KhdUfwVJJE")]
     | UnsetType
@@ -51,18 +53,19 @@ class LoggedIn(Answer):
     openid: OpenidIfExposed = UNSET
 
 
-LOGGED_IN: dict[str, Any] = {
-    "tag": "Logging in",
-    "says": "Logged in.",
-    "answers": LoggedIn,
-    "headers": (
+LOGGED_IN = functools.partial(
+    Operation,
+    tag="Logging in",
+    says="Logged in.",
+    answers=LoggedIn,
+    headers=(
         Header(
             "Set-Cookie",
             "The session's id. Store it, and send it back as it is.",
             "sessionid=pQv0…; Max-Age=2592000; Secure; HttpOnly; Path=/; SameSite=Lax",
         ),
     ),
-}
+)
 
 
 def login_answer(code: str, *, appid: str | None) -> LoggedIn:

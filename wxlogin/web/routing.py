@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from flask import Blueprint, Response, jsonify
@@ -17,13 +17,16 @@ from wxlogin.storage.gateway import StoreUnavailable
 from wxlogin.wechat.api import errors as wechat
 from wxlogin.wechat.mini_programs import MiniProgramNotNamed, UnknownMiniProgram
 
+Tag = Literal[
+    "Logging in", "Sessions", "User data", "Back ends behind a proxy", "Operators", "Running the service"
+]
 Errors = tuple[type[Exception], ...]
 View = Callable[..., Any]
 
 USER = ("sessionid_header", "sessionid_cookie", "bearer")
 OPERATOR = ("operator",)
 
-ANY: Errors = (BadRequest, RequestEntityTooLarge, Exception)
+COMMON_ERRORS: Errors = (BadRequest, RequestEntityTooLarge, Exception)
 OF_USER: Errors = (NotLoggedIn, SessionExpired, StoreUnavailable)
 OF_APP: Errors = (UnknownMiniProgram, MiniProgramNotNamed)
 OF_WECHAT: Errors = (
@@ -59,7 +62,7 @@ class Operation:
     A success is described by ``answers``, or by a JSON Schema for each media type in ``content``, or has no body.
     """
 
-    tag: str
+    tag: Tag
     says: str
     answers: type[Answer] | None = None
     content: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
@@ -68,7 +71,7 @@ class Operation:
     query: tuple[Mapping[str, Any], ...] = ()
     callers: tuple[str, ...] = ()
     is_anonymous_too: bool = False
-    raises: Errors = ANY
+    raises: Errors = COMMON_ERRORS
 
     @property
     def status(self) -> int:
@@ -91,9 +94,9 @@ class Routes(Blueprint):
         super().__init__(name, __name__, url_prefix=url_prefix)
         self.limit = limit
 
-    def route_of(self, method: str, rule: str, **described: Any) -> Callable[[View], View]:
-        """Make a function the view of a route; ``described`` are the fields of `Operation`."""
-        operation = self._declared(Operation(**described))
+    def route_of(self, method: str, rule: str, operation: Operation) -> Callable[[View], View]:
+        """Make a function the view of a route."""
+        operation = self._declared(operation)
 
         def register(view: View) -> View:
             @functools.wraps(view)

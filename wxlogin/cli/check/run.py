@@ -37,7 +37,7 @@ def check(is_json: bool) -> int:
 
 
 def check_everything() -> list[Finding]:
-    """Return all that is found of the settings in the environment and where they lead, within 20 s."""
+    """Return all that is found of the settings in the environment and where they lead, within 15 s."""
     values, problems = settings.read()
     known = _known_settings(values)
     return [

@@ -77,7 +77,7 @@ def check_secret_keys(keys: tuple[str, ...], *, others: Mapping[str, str]) -> li
 
 def _limits_left_out(settings: Settings) -> bool:
     names = [field.name for field in dataclasses.fields(Settings) if "_limit_" in field.name]
-    return any(getattr(settings, name) == "none" for name in names)
+    return any(getattr(settings, name, "") == "none" for name in names)
 
 
 def _is_guessable(settings: Settings) -> bool:

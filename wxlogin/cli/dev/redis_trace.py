@@ -58,7 +58,7 @@ class Reporter:
         """Have it sent soon."""
         with self._starting:  # not before the worker has been forked: threads don't come along
             if self._thread is None:
-                self._thread = threading.Thread(target=self._send_all, name="redis-watch", daemon=True)
+                self._thread = threading.Thread(target=self._send_all, name="redis-trace", daemon=True)
                 self._thread.start()
         with contextlib.suppress(queue.Full):
             self._waiting.put_nowait(message)

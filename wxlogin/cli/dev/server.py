@@ -15,41 +15,40 @@ from pathlib import Path
 import click
 from dotenv import dotenv_values
 
-from wxlogin.cli.command import HOST, PORT, CommandFailed
+from wxlogin.cli.command import HOST, LOOK_SECONDS, PORT, CommandFailed, Interrupted
 from wxlogin.cli.sandbox import refuse_taken_port, serving
 from wxlogin.config import settings
+from wxlogin.config.settings import Settings
 from wxlogin.sandbox.app import create_sandbox
 from wxlogin.sandbox.state import DEFAULT_APPS, SandboxState
 
 _START_SECONDS = 30
-# Who waits for longer at once may not notice a signal that came just before, or to another thread.
-_LOOK_SECONDS = 1.0
 
 
 @click.command()
-@click.option("--port", type=PORT, default=8000, show_default=True, help="Of the service.")
-@click.option("--sandbox-port", type=PORT, default=8001, show_default=True, help="Of the sandbox.")
+@click.option("--port", type=PORT, default=8000, show_default=True, help="The service's port.")
+@click.option("--sandbox-port", type=PORT, default=8001, show_default=True, help="The sandbox's port.")
 def dev(port: int, sandbox_port: int) -> int:
     """Run the service with the sandbox and a store in memory.
 
     The service starts again when its code changes. Ctrl-C stops both.
     """
+    if port == sandbox_port:
+        raise CommandFailed("--port and --sandbox-port have to differ")
     service_url, sandbox_url = f"http://{HOST}:{port}", f"http://{HOST}:{sandbox_port}"
     refuse_taken_port(HOST, port, option="--port")
     _fill_in_settings(sandbox_url)
     chosen = settings.load()
-    apps = chosen.read_credentials()
-    imitation = create_sandbox(SandboxState(apps=apps), service_url=service_url, sees_redis=True)
-    simulator_url = f"{sandbox_url}/simulator"
+    imitation = create_sandbox(SandboxState(chosen.read_credentials()), service_url=service_url, sees_redis=True)
     with (
+        contextlib.suppress(Interrupted),
         serving(imitation, host=HOST, port=sandbox_port, option="--sandbox-port"),
-        _service(port, threads=chosen.threads, simulator_url=simulator_url) as service,
+        _service(port, threads=chosen.threads, simulator_url=f"{sandbox_url}/simulator") as service,
     ):
         _wait_until_ready(service, service_url)
-        sessions = _IN_MEMORY if chosen.redis_url == "memory://" else _IN_REDIS
-        words = {"service": service_url, "sandbox": sandbox_url, "simulator": simulator_url, "sessions": sessions}
-        click.echo(_BANNER.format(**words, appids=", ".join(apps), which=_which_of(apps)))
+        click.echo(_banner(chosen, service_url, sandbox_url))
         return _wait_for(service)
+    return 0
 
 
 _BANNER = """\
@@ -65,6 +64,18 @@ Log in from here:
 
 _IN_MEMORY = "Sessions are in memory, and end with this command and at each change of the code."
 _IN_REDIS = "Sessions are in Redis."
+
+
+def _banner(chosen: Settings, service_url: str, sandbox_url: str) -> str:
+    apps = chosen.read_credentials()
+    return _BANNER.format(
+        service=service_url,
+        sandbox=sandbox_url,
+        simulator=f"{sandbox_url}/simulator",
+        sessions=_IN_MEMORY if chosen.redis_url == "memory://" else _IN_REDIS,
+        appids=", ".join(apps),
+        which=_which_of(apps),
+    )
 
 
 def _which_of(apps: Mapping[str, str]) -> str:
@@ -107,7 +118,7 @@ def _wait_for(service: subprocess.Popen[bytes]) -> int:
     """Return the exit status, when there is one."""
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            return service.wait(_LOOK_SECONDS)
+            return service.wait(LOOK_SECONDS)
 
 
 def _gunicorn_options(port: int, *, threads: int) -> list[str]:

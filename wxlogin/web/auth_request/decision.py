@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qsl
+
+import msgspec
 
 from wxlogin.observability import logging as logs
 from wxlogin.sessions.record import User
 from wxlogin.sessions.session_id import SessionId
+from wxlogin.sessions.store import NotLoggedIn
+from wxlogin.sessions.verification.verifier import SessionVerifier
+from wxlogin.storage.gateway import StoreUnavailable
 from wxlogin.web.session_id_extractor import find_session_id
 
 PATH = "/auth"
@@ -18,8 +22,7 @@ class AppidNotAllowed(Exception):
     """Raised if a user is logged in, but with a mini-program that is not asked for."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class AuthRequest:
+class AuthRequest(msgspec.Struct, frozen=True):
     """What a check asks; ``appids`` are those whose users may pass, all of them if there are none."""
 
     session_id: SessionId | None
@@ -39,8 +42,7 @@ class AuthRequest:
         )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(msgspec.Struct, frozen=True):
     """The request may pass."""
 
     user: User
@@ -52,8 +54,7 @@ class Granted:
         return {**headers, "X-WX-UNIONID": user.unionid} if user.unionid else headers
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Denied:
+class Denied(msgspec.Struct, frozen=True):
     """The request may not pass, or nobody knows whether it may."""
 
     error: Exception
@@ -65,3 +66,15 @@ Decision = Granted | Denied
 def authorize(user: User, appids: Sequence[str]) -> Decision:
     """Decide about a request of ``user``."""
     return Denied(AppidNotAllowed()) if appids and user.appid not in appids else Granted(user)
+
+
+def decide(asked: AuthRequest, verifier: SessionVerifier) -> Decision:
+    """Decide about a request; this waits for Redis, if need be."""
+    if asked.session_id is None:
+        return Denied(NotLoggedIn())
+    try:
+        user = verifier.get(asked.session_id)
+    except (NotLoggedIn, StoreUnavailable) as error:
+        return Denied(error)
+    logs.bind_user(asked.session_id.user_hash)
+    return authorize(user, asked.appids)

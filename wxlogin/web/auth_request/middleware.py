@@ -11,28 +11,23 @@ back: the worker's event loop, which must not wait for anything, asks here too (
 from __future__ import annotations
 
 import enum
-import json
 import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from wxlogin.observability import logging as logs
 from wxlogin.observability.metrics import Metrics
 from wxlogin.sessions.record import User
-from wxlogin.sessions.store import NotLoggedIn
 from wxlogin.sessions.verification.pipeline import SessionLookupPipeline
 from wxlogin.sessions.verification.verifier import SessionVerifier
-from wxlogin.storage.gateway import StoreUnavailable
 from wxlogin.web import errors, hooks
-from wxlogin.web.auth_request.decision import PATH, AuthRequest, Decision, Denied, Granted, authorize
+from wxlogin.web.auth_request.decision import PATH, AuthRequest, Decision, Denied, Granted, authorize, decide
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-STATUS = "204 NO CONTENT"
+GRANTED_STATUS = "204 NO CONTENT"
 
 Headers = list[tuple[str, str]]
 ResponseCallback = Callable[[Headers | None], None]
@@ -42,18 +37,6 @@ class Pending(enum.Enum):
     """Says that the answer will be passed to the callback."""
 
     PENDING = enum.auto()
-
-
-def decide(asked: AuthRequest, verifier: SessionVerifier) -> Decision:
-    """Decide about a request; this waits for Redis, if need be."""
-    if asked.session_id is None:
-        return Denied(NotLoggedIn())
-    try:
-        user = verifier.get(asked.session_id)
-    except (NotLoggedIn, StoreUnavailable) as error:
-        return Denied(error)
-    logs.bind_user(asked.session_id.user_hash)
-    return authorize(user, asked.appids)
 
 
 class AuthRequestMiddleware:
@@ -99,7 +82,7 @@ class AuthRequestMiddleware:
         try:
             decision = self._decide(asked)
             if isinstance(decision, Granted):
-                start_response(STATUS, _granted_headers(decision, asked))
+                start_response(GRANTED_STATUS, _granted_headers(decision, asked))
                 self.record_granted(time.perf_counter() - started_at)
                 return ()
             return self._refuse(decision, start_response, started_at)
@@ -115,19 +98,19 @@ class AuthRequestMiddleware:
 
     def _refuse(self, decision: Denied, start_response: StartResponse, started_at: float) -> Iterable[bytes]:
         rendered = errors.render(decision.error)
-        body = f"{json.dumps(msgspec.to_builtins(rendered.body), separators=(',', ':'))}\n".encode()
-        headers = {**rendered.headers, **hooks.headers_of(rendered.status)}
-        about_body = {"Content-Type": "application/json", "Content-Length": str(len(body))}
-        start_response(
-            f"{rendered.status} {HTTPStatus(rendered.status).phrase.upper()}", [*(about_body | headers).items()]
-        )
+        headers = {
+            "Content-Length": str(len(rendered.body)),
+            **rendered.headers,
+            **hooks.headers_of(rendered.status),
+        }
+        start_response(f"{rendered.status} {HTTPStatus(rendered.status).phrase.upper()}", [*headers.items()])
         hooks.record(
             self._metrics,
             rendered.outcome,
             hooks.Answered("auth_request", PATH, "GET", rendered.status),
             seconds=time.perf_counter() - started_at,
         )
-        return [body]
+        return [rendered.body]
 
     def record_granted(self, seconds: float) -> None:
         """Count a check that was granted, and how long it took."""

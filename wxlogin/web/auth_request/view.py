@@ -5,9 +5,8 @@ from __future__ import annotations
 from flask import Response, current_app, request
 
 from wxlogin.services import Services
-from wxlogin.web.auth_request.decision import PATH, AppidNotAllowed, AuthRequest, Denied
-from wxlogin.web.auth_request.middleware import decide
-from wxlogin.web.routing import OF_USER, USER, Header, Routes, in_query
+from wxlogin.web.auth_request.decision import PATH, AppidNotAllowed, AuthRequest, Denied, decide
+from wxlogin.web.routing import OF_USER, USER, Header, Operation, Routes, in_query
 
 blueprint = Routes("auth_request")
 
@@ -24,17 +23,19 @@ _IDENTITY = (
 @blueprint.route_of(
     "GET",
     PATH,
-    tag="Back ends behind a proxy",
-    callers=USER,
-    query=(
-        {
-            **in_query("appid", "Lets only this mini-program's users pass; repeatable."),
-            "schema": {"type": "array", "items": {"type": "string"}},
-        },
+    Operation(
+        tag="Back ends behind a proxy",
+        callers=USER,
+        query=(
+            {
+                **in_query("appid", "Lets only this mini-program's users pass; repeatable."),
+                "schema": {"type": "array", "items": {"type": "string"}},
+            },
+        ),
+        says="The request is a user's: whose, say the headers.",
+        headers=_IDENTITY,
+        raises=(*OF_USER, AppidNotAllowed),
     ),
-    says="The request is a user's: whose, say the headers.",
-    headers=_IDENTITY,
-    raises=(*OF_USER, AppidNotAllowed),  # and nothing else: a proxy would take it for a failure of its own
 )
 def check() -> Response:
     """Answer with the user's identity in headers; ``?appid=``, repeatable, lets only these apps' users pass."""

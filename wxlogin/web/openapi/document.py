@@ -20,7 +20,7 @@ from wxlogin.services import Services
 from wxlogin.web.errors import ErrorBody, ErrorSpec, spec_of
 from wxlogin.web.openapi.schemas import Schemas
 from wxlogin.web.request_body import MAX_BODY_BYTES
-from wxlogin.web.routing import Header, Operation, operation_of
+from wxlogin.web.routing import Header, Operation, Tag, operation_of
 from wxlogin.web.session_id_extractor import COOKIE_NAME
 from wxlogin.wechat.api.errors import WeChatAPIError, errcode_of
 
@@ -39,7 +39,7 @@ later. A body has {MAX_BODY_BYTES // 1024} KiB at the most. A `GET` route answer
 
 Every answer has an `X-Request-Id`, which is what the log calls the request, and `Cache-Control: no-store`."""
 
-_TAGS = {
+_TAGS: dict[Tag, str] = {
     "Logging in": "",
     "Sessions": "Who am I, on which devices, and log out.",
     "User data": "What takes the user's `session_key`, which stays here, or WeChat's access token.",
@@ -131,7 +131,7 @@ def describe(app: Flask) -> dict[str, Any]:
     }
 
 
-def _tag(name: str) -> dict[str, str]:
+def _tag(name: Tag) -> dict[str, str]:
     return {"name": name, "description": _TAGS[name]} if _TAGS[name] else {"name": name}
 
 

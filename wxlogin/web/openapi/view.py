@@ -6,7 +6,7 @@ import json
 
 from flask import Response, current_app
 
-from wxlogin.web.routing import Routes
+from wxlogin.web.routing import Operation, Routes
 
 blueprint = Routes("openapi")
 
@@ -16,9 +16,9 @@ _EXTENSION = "wxlogin.openapi"
 @blueprint.route_of(
     "GET",
     "/openapi.json",
-    tag="Running the service",
-    says="This description.",
-    content={"application/json": {"type": "object"}},
+    Operation(
+        tag="Running the service", says="This description.", content={"application/json": {"type": "object"}}
+    ),
 )
 def show() -> Response:
     """Answer with the description of this API."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 from flask import current_app, request
 from werkzeug.exceptions import BadRequest, NotFound
@@ -14,25 +15,26 @@ from wxlogin.observability import events
 from wxlogin.services import Services
 from wxlogin.sessions.store import SessionStore
 from wxlogin.storage.gateway import StoreUnavailable
-from wxlogin.web.responses import Seconds, UsersSession, session_list
-from wxlogin.web.routing import ANY, OF_APP, OPERATOR, Answer, Routes, described, in_query
+from wxlogin.web.responses import Count, UsersSession, session_list
+from wxlogin.web.routing import COMMON_ERRORS, OF_APP, OPERATOR, Answer, Operation, Routes, described, in_query
 
 blueprint = Routes("admin", url_prefix="/admin/users/<openid>/sessions")
 
 _BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
-_FOR_OPERATORS: dict[str, Any] = {
-    "tag": "Operators",
-    "callers": OPERATOR,
-    "query": (in_query("appid", "Of which mini-program the user is, if the service has several."),),
-    "raises": (*ANY, InvalidAdminToken, AdminAuthThrottled, StoreUnavailable, *OF_APP, NotFound),
-}
+_FOR_OPERATORS = functools.partial(
+    Operation,
+    tag="Operators",
+    callers=OPERATOR,
+    query=(in_query("appid", "Of which mini-program the user is, if the service has several."),),
+    raises=(*COMMON_ERRORS, InvalidAdminToken, AdminAuthThrottled, StoreUnavailable, *OF_APP, NotFound),
+)
 
 
 class UsersSessions(Answer):
     """All sessions of a user."""
 
     sessions: Annotated[list[UsersSession], described("The newest first.")]
-    count: Annotated[Seconds, described("How many there are.", 1)]
+    count: Annotated[Count, described("How many there are.", 1)]
 
 
 @blueprint.before_request
@@ -42,7 +44,7 @@ def _check_token() -> None:
     verifier.verify(sent[1] if sent else "", address=_peer())
 
 
-@blueprint.route_of("GET", "", **_FOR_OPERATORS, says="The user's sessions.", answers=UsersSessions)
+@blueprint.route_of("GET", "", _FOR_OPERATORS(says="The user's sessions.", answers=UsersSessions))
 def show(openid: str) -> UsersSessions:
     """List a user's sessions, the newest first."""
     user_hash = _user_hash(openid)
@@ -51,7 +53,7 @@ def show(openid: str) -> UsersSessions:
     return UsersSessions(sessions=session_list(found), count=len(found))
 
 
-@blueprint.route_of("DELETE", "", **_FOR_OPERATORS, says="The user is logged out.")
+@blueprint.route_of("DELETE", "", _FOR_OPERATORS(says="The user is logged out."))
 def end_all(openid: str) -> None:
     """Log a user out everywhere."""
     user_hash = _user_hash(openid)
@@ -61,8 +63,7 @@ def end_all(openid: str) -> None:
 @blueprint.route_of(
     "DELETE",
     "/<handle>",
-    **_FOR_OPERATORS,
-    says="The user is logged out there, or was not logged in there any more.",
+    _FOR_OPERATORS(says="The user is logged out there, or was not logged in there any more."),
 )
 def end_one(openid: str, handle: str) -> None:
     """Log a user out on one device."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import functools
+from typing import Annotated
 
 import msgspec
 from flask import current_app
 
 from wxlogin.services import Services
 from wxlogin.storage.gateway import StoreUnavailable
-from wxlogin.web.routing import ANY, Answer, Routes
+from wxlogin.web.routing import COMMON_ERRORS, Answer, Operation, Routes
 
 blueprint = Routes("health")
 
@@ -20,16 +21,18 @@ class Status(Answer):
     status: Annotated[str, msgspec.Meta(examples=["ok"], extra_json_schema={"enum": ["ok"]})]
 
 
-_RUNNING: dict[str, Any] = {"tag": "Running the service", "answers": Status}
+_RUNNING = functools.partial(Operation, tag="Running the service", answers=Status)
 
 
-@blueprint.route_of("GET", "/healthz", **_RUNNING, says="It is alive.")
+@blueprint.route_of("GET", "/healthz", _RUNNING(says="It is alive."))
 def is_alive() -> Status:
     """Answer, and ask nobody: restarting this process mends nothing that is wrong elsewhere."""
     return Status(status="ok")
 
 
-@blueprint.route_of("GET", "/readyz", **_RUNNING, says="Sessions can be checked.", raises=(*ANY, StoreUnavailable))
+@blueprint.route_of(
+    "GET", "/readyz", _RUNNING(says="Sessions can be checked.", raises=(*COMMON_ERRORS, StoreUnavailable))
+)
 def is_ready() -> Status:
     """Answer 200 if sessions can be checked, and 503 while the store does not let us."""
     Services.of(current_app).health.check_readable()

@@ -18,7 +18,7 @@ from werkzeug.exceptions import BadRequest
 from wxlogin.observability import events
 from wxlogin.web.request_body import single_values
 from wxlogin.web.responses import LOGGED_IN, LOGIN_ERRORS, LoggedIn, login_answer
-from wxlogin.web.routing import ANY, Routes, in_query
+from wxlogin.web.routing import COMMON_ERRORS, Routes, in_query
 
 logger = logging.getLogger(__name__)
 
@@ -31,22 +31,23 @@ _URL = re.compile(r"https://api\.weixin\.qq\.com/sns/jscode2session\?([!-~]{0,10
 @blueprint.route_of(
     "GET",
     "/getOpenid",
-    **LOGGED_IN,
-    query=(
-        in_query(
-            "url",
-            "The address that the old tutorial has the client send, percent-encoded or not. It is read and never "
-            "fetched. One of `url`, `code` and `js_code` has to be there.",
-            examples=[
-                "https://api.weixin.qq.com/sns/jscode2session?appid=wx4f4bc4dec97d474b&secret=no-more"
-                "&js_code=0b3Zrh000000000000000000000Zrh0b&grant_type=authorization_code"
-            ],
+    LOGGED_IN(
+        query=(
+            in_query(
+                "url",
+                "The address that the old tutorial has the client send, percent-encoded or not. It is read and "
+                "never fetched. One of `url`, `code` and `js_code` has to be there.",
+                examples=[
+                    "https://api.weixin.qq.com/sns/jscode2session?appid=wx4f4bc4dec97d474b&secret=no-more"
+                    "&js_code=0b3Zrh000000000000000000000Zrh0b&grant_type=authorization_code"
+                ],
+            ),
+            in_query("code", "What `wx.login()` gave."),
+            in_query("js_code", "The same, as WeChat calls it."),
+            in_query("appid", "Which mini-program it is, if the service has several."),
         ),
-        in_query("code", "What `wx.login()` gave."),
-        in_query("js_code", "The same, as WeChat calls it."),
-        in_query("appid", "Which mini-program it is, if the service has several."),
+        raises=(*COMMON_ERRORS, *LOGIN_ERRORS),
     ),
-    raises=(*ANY, *LOGIN_ERRORS),
 )
 def log_in() -> LoggedIn:
     """Log in with ``url``, ``code`` or ``js_code``; the answer is that of ``POST /login``."""

@@ -8,7 +8,7 @@ import msgspec
 
 from wxlogin.web.request_body import read_body
 from wxlogin.web.responses import LOGGED_IN, LOGIN_ERRORS, LoggedIn, login_answer
-from wxlogin.web.routing import ANY, Routes, described
+from wxlogin.web.routing import COMMON_ERRORS, Routes, described
 from wxlogin.web.session_context import CODE_JSON_PATTERN
 
 blueprint = Routes("login", limit="login")
@@ -30,7 +30,7 @@ class Login(msgspec.Struct, forbid_unknown_fields=True):
     ] = ""
 
 
-@blueprint.route_of("POST", "/login", **LOGGED_IN, takes=Login, raises=(*ANY, *LOGIN_ERRORS))
+@blueprint.route_of("POST", "/login", LOGGED_IN(takes=Login, raises=(*COMMON_ERRORS, *LOGIN_ERRORS)))
 def log_in() -> LoggedIn:
     """Exchange the code and start a session."""
     body = read_body(Login)

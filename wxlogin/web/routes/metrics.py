@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Response, current_app, request
 
 from wxlogin.services import Services
-from wxlogin.web.routing import Routes
+from wxlogin.web.routing import Operation, Routes
 
 blueprint = Routes("metrics")
 
@@ -13,9 +13,11 @@ blueprint = Routes("metrics")
 @blueprint.route_of(
     "GET",
     "/metrics",
-    tag="Running the service",
-    says="The metrics, in the format that `Accept` asks for.",
-    content={"text/plain": {"type": "string"}, "application/openmetrics-text": {"type": "string"}},
+    Operation(
+        tag="Running the service",
+        says="The metrics, in the format that `Accept` asks for.",
+        content={"text/plain": {"type": "string"}, "application/openmetrics-text": {"type": "string"}},
+    ),
 )
 def show() -> Response:
     """Answer with the metrics of all workers: https://prometheus.io/docs/instrumenting/exposition_formats/."""

@@ -12,7 +12,7 @@ from werkzeug.exceptions import BadRequest
 
 from wxlogin.login.service import MiniProgramRemoved
 from wxlogin.web.request_body import read_body
-from wxlogin.web.routing import ANY, OF_USER, OF_WECHAT, USER, Answer, Routes, described
+from wxlogin.web.routing import COMMON_ERRORS, OF_USER, OF_WECHAT, USER, Answer, Operation, Routes, described
 from wxlogin.web.session_context import CODE_JSON_PATTERN, CODE_PATTERN, call_wechat, identify
 from wxlogin.wechat.api.errors import InvalidCode
 
@@ -43,12 +43,14 @@ class PhoneNumber(Answer, rename="camel"):
 @blueprint.route_of(
     "POST",
     "/phone-number",
-    tag="User data",
-    callers=USER,
-    takes=PhoneCode,
-    says="The user's phone number.",
-    answers=PhoneNumber,
-    raises=(*ANY, *OF_USER, *OF_WECHAT, InvalidCode, MiniProgramRemoved),
+    Operation(
+        tag="User data",
+        callers=USER,
+        takes=PhoneCode,
+        says="The user's phone number.",
+        answers=PhoneNumber,
+        raises=(*COMMON_ERRORS, *OF_USER, *OF_WECHAT, InvalidCode, MiniProgramRemoved),
+    ),
 )
 def exchange() -> PhoneNumber:
     """Exchange the code, which works once and costs the operator money; it has to be this very user's."""

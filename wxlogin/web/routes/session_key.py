@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Annotated, Any
+import functools
+from typing import Annotated
 
 import msgspec
 from flask import current_app
@@ -12,7 +13,17 @@ from werkzeug.exceptions import UnsupportedMediaType
 from wxlogin.login.service import MiniProgramRemoved
 from wxlogin.services import Services
 from wxlogin.web.request_body import refuse_body
-from wxlogin.web.routing import ANY, OF_USER, OF_WECHAT, USER, Answer, Errors, Routes, described
+from wxlogin.web.routing import (
+    COMMON_ERRORS,
+    OF_USER,
+    OF_WECHAT,
+    USER,
+    Answer,
+    Errors,
+    Operation,
+    Routes,
+    described,
+)
 from wxlogin.web.session_context import (
     SessionKeyNotStored,
     call_wechat,
@@ -27,8 +38,8 @@ blueprint = Routes("session_key", url_prefix="/session-key", limit="user_data")
 
 _MAX_KEYS = 2  # each is a call to WeChat
 
-_FOR_USERS: dict[str, Any] = {"tag": "User data", "callers": USER}
-_ERRORS: Errors = (*ANY, UnsupportedMediaType, *OF_USER, *OF_WECHAT, MiniProgramRemoved)
+_FOR_USERS = functools.partial(Operation, tag="User data", callers=USER)
+_ERRORS: Errors = (*COMMON_ERRORS, UnsupportedMediaType, *OF_USER, *OF_WECHAT, MiniProgramRemoved)
 
 
 class KeyChecked(Answer):
@@ -40,7 +51,7 @@ class KeyChecked(Answer):
 
 
 @blueprint.route_of(
-    "POST", "/check", **_FOR_USERS, says="Whether there is a good key.", answers=KeyChecked, raises=_ERRORS
+    "POST", "/check", _FOR_USERS(says="Whether there is a good key.", answers=KeyChecked, raises=_ERRORS)
 )
 def check() -> KeyChecked:
     """Say whether WeChat accepts a key that is here, so that it need not be asked for a login."""
@@ -62,10 +73,9 @@ class KeyReset(Answer):
 @blueprint.route_of(
     "POST",
     "/reset",
-    **_FOR_USERS,
-    says="The key was replaced.",
-    answers=KeyReset,
-    raises=(*_ERRORS, InvalidSessionKey, SessionKeyNotStored),
+    _FOR_USERS(
+        says="The key was replaced.", answers=KeyReset, raises=(*_ERRORS, InvalidSessionKey, SessionKeyNotStored)
+    ),
 )
 def reset() -> KeyReset:
     """Have the user's key replaced; the new one is kept with this session, and lives no longer than the old."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any
+import functools
+from typing import Annotated
 
 import msgspec
 from flask import current_app, request
@@ -13,12 +14,22 @@ from werkzeug.exceptions import BadRequest, NotFound
 from wxlogin.services import Services
 from wxlogin.storage.gateway import StoreUnavailable
 from wxlogin.web.responses import OpenidIfExposed, Seconds, UsersSession, session_list
-from wxlogin.web.routing import ANY, OF_USER, USER, Answer, Header, Routes, described, in_query
+from wxlogin.web.routing import (
+    COMMON_ERRORS,
+    OF_USER,
+    USER,
+    Answer,
+    Header,
+    Operation,
+    Routes,
+    described,
+    in_query,
+)
 from wxlogin.web.session_context import current_session, identify, log_out
 
 blueprint = Routes("sessions")
 
-_FOR_USERS: dict[str, Any] = {"tag": "Sessions", "callers": USER}
+_FOR_USERS = functools.partial(Operation, tag="Sessions", callers=USER)
 _CLEARS_COOKIE = Header(
     "Set-Cookie", "Clears the cookie.", "sessionid=; Max-Age=0; Secure; HttpOnly; Path=/; SameSite=Lax"
 )
@@ -38,7 +49,9 @@ class Session(Answer):
 
 
 @blueprint.route_of(
-    "GET", "/session", **_FOR_USERS, says="The session that asks.", answers=Session, raises=(*ANY, *OF_USER)
+    "GET",
+    "/session",
+    _FOR_USERS(says="The session that asks.", answers=Session, raises=(*COMMON_ERRORS, *OF_USER)),
 )
 def show() -> Session:
     """Tell the mini-program about its session; times are Unix seconds and seconds from now."""
@@ -57,11 +70,12 @@ def show() -> Session:
 @blueprint.route_of(
     "DELETE",
     "/session",
-    **_FOR_USERS,
-    says="Logged out, or not logged in anyway.",
-    headers=(_CLEARS_COOKIE,),
-    is_anonymous_too=True,
-    raises=(*ANY, StoreUnavailable),
+    _FOR_USERS(
+        says="Logged out, or not logged in anyway.",
+        headers=(_CLEARS_COOKIE,),
+        is_anonymous_too=True,
+        raises=(*COMMON_ERRORS, StoreUnavailable),
+    ),
 )
 def end() -> None:
     """Log out here; logging out again is as good."""
@@ -81,7 +95,9 @@ class OwnSessions(Answer):
 
 
 @blueprint.route_of(
-    "GET", "/sessions", **_FOR_USERS, says="The user's sessions.", answers=OwnSessions, raises=(*ANY, *OF_USER)
+    "GET",
+    "/sessions",
+    _FOR_USERS(says="The user's sessions.", answers=OwnSessions, raises=(*COMMON_ERRORS, *OF_USER)),
 )
 def show_all() -> OwnSessions:
     """List the user's sessions, the newest first, and say which one asks."""
@@ -98,11 +114,12 @@ def show_all() -> OwnSessions:
 @blueprint.route_of(
     "DELETE",
     "/sessions",
-    **_FOR_USERS,
-    says="Logged out.",
-    headers=(_MAY_CLEAR_COOKIE,),
-    query=(in_query("except", "`current` spares the session that asks.", enum=["current"]),),
-    raises=(*ANY, *OF_USER),
+    _FOR_USERS(
+        says="Logged out.",
+        headers=(_MAY_CLEAR_COOKIE,),
+        query=(in_query("except", "`current` spares the session that asks.", enum=["current"]),),
+        raises=(*COMMON_ERRORS, *OF_USER),
+    ),
 )
 def end_all() -> None:
     """Log out everywhere, or with ``?except=current`` everywhere else."""
@@ -115,10 +132,11 @@ def end_all() -> None:
 @blueprint.route_of(
     "DELETE",
     "/sessions/<handle>",
-    **_FOR_USERS,
-    says="Logged out there, or there was no such session any more.",
-    headers=(_MAY_CLEAR_COOKIE,),
-    raises=(*ANY, *OF_USER, NotFound),
+    _FOR_USERS(
+        says="Logged out there, or there was no such session any more.",
+        headers=(_MAY_CLEAR_COOKIE,),
+        raises=(*COMMON_ERRORS, *OF_USER, NotFound),
+    ),
 )
 def end_one(handle: str) -> None:
     """Log out on one device; if it is logged out already, that is as good."""

@@ -13,7 +13,7 @@ from werkzeug.exceptions import BadRequest
 from wxlogin.login.service import MiniProgramRemoved
 from wxlogin.services import Services
 from wxlogin.web.request_body import read_body
-from wxlogin.web.routing import ANY, OF_USER, USER, Answer, Routes, any_of, described
+from wxlogin.web.routing import COMMON_ERRORS, OF_USER, USER, Answer, Operation, Routes, any_of, described
 from wxlogin.web.session_context import call_wechat, current_session
 from wxlogin.wechat.api import errors as wechat
 from wxlogin.wechat.api.base64_blocks import BLOCK_BYTES, InvalidBase64, decode_blocks
@@ -82,16 +82,18 @@ class Signature(Answer):
 @blueprint.route_of(
     "POST",
     "/decrypt",
-    tag="User data",
-    callers=USER,
-    takes=Encrypted,
-    says="What WeChat encrypted, without its watermark: one of these kinds, and fields that WeChat has added.",
-    content={"application/json": any_of(*KINDS.values())},
-    raises=(
-        *(*ANY, *OF_USER, StaleSessionKey, UnknownUserData),
-        # With WXLOGIN_CONFIRM_PHONE_NUMBERS.
-        *(PhoneNumberNotChecked, wechat.CredentialsRejected, wechat.WeChatAPIError, wechat.RateLimited),
-        MiniProgramRemoved,
+    Operation(
+        tag="User data",
+        callers=USER,
+        takes=Encrypted,
+        says="What WeChat encrypted, without its watermark: one of these kinds, and fields that WeChat has added.",
+        content={"application/json": any_of(*KINDS.values())},
+        raises=(
+            *(*COMMON_ERRORS, *OF_USER, StaleSessionKey, UnknownUserData),
+            # With WXLOGIN_CONFIRM_PHONE_NUMBERS.
+            *(PhoneNumberNotChecked, wechat.CredentialsRejected, wechat.WeChatAPIError, wechat.RateLimited),
+            MiniProgramRemoved,
+        ),
     ),
 )
 def decrypt() -> dict[str, Any]:
@@ -155,12 +157,14 @@ def _confirm(ciphertext: bytes) -> None:
 @blueprint.route_of(
     "POST",
     "/verify",
-    tag="User data",
-    callers=USER,
-    takes=Signed,
-    says="Whether the signature is right.",
-    answers=Signature,
-    raises=(*ANY, *OF_USER),
+    Operation(
+        tag="User data",
+        callers=USER,
+        takes=Signed,
+        says="Whether the signature is right.",
+        answers=Signature,
+        raises=(*COMMON_ERRORS, *OF_USER),
+    ),
 )
 def verify() -> Signature:
     """Say whether the signature was made with any key of the user's over these very bytes."""
