@@ -30,7 +30,7 @@ from wxlogin.storage.gateway import RedisGateway, StoreUnavailable
 from wxlogin.storage.url import RedisAddress, parse_url
 from wxlogin.web.app import create_app
 
-OPTIONS = ConnectionOptions()
+OPTIONS = ConnectionOptions(connect_timeout_seconds=5, read_timeout_seconds=5)  # on a busy machine
 PASSWORD = "planted-password"
 COMMANDS = (
     "+get",
