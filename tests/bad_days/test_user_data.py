@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 
 from tests.bad_days.bench import Bench, bench, told
 from tests.drivers import Answer, MiniProgram
+from wxlogin.services import Services
+from wxlogin.sessions.session_id import SessionId
 
 APPID = "wx4f4bc4dec97d474b"
 OPENID = "oGZUI0egBJY1zhBYw2KhdUfwVJJE"
@@ -277,18 +279,28 @@ def test_what_is_no_text_is_an_invalid_request(phone: MiniProgram, field: str, v
     assert told(decrypt(phone, {**_RIGHT, field: value})) == (400, "invalid_request")
 
 
-@pytest.mark.parametrize(
-    "session_key", ["!", "no-base64!", "AAAAAAAAAAAAAAAAAAAA", "a" * 128], ids="D-16-{}".format
+_NO_KEYS = pytest.mark.parametrize(
+    "session_key", ["", "!", "no-base64!", "AAAAAAAAAAAAAAAAAAAA", "a" * 128], ids="D-16-{}".format
 )
-def test_a_session_key_that_is_none_opens_nothing_and_breaks_nothing(day: Bench, session_key: str) -> None:
-    phone = logged_in(day, session_key)
+
+
+@_NO_KEYS
+def test_a_stored_session_key_that_is_none_opens_nothing_and_breaks_nothing(
+    day: Bench, phone: MiniProgram, session_key: str
+) -> None:
+    store = Services.of(day.app).sessions
+    session_id = SessionId.parse(phone.stored.partition("=")[2].partition(";")[0])
+    assert session_id
+    stored = store.get(session_id)
+    assert store.update_if_unchanged(stored, dataclasses.replace(stored.record, session_key=session_key))
 
     assert told(decrypt(phone, _RIGHT)) == STALE
     assert phone.whoami().status == 200
 
 
-def test_d_16_a_login_without_a_session_key_is_none(day: Bench) -> None:
-    day.sandbox.arm(body=json.dumps({"openid": OPENID, "session_key": ""}))
+@_NO_KEYS
+def test_a_login_with_a_session_key_that_is_none_is_none(day: Bench, session_key: str) -> None:
+    day.sandbox.arm(body=json.dumps({"openid": OPENID, "session_key": session_key}))
 
     assert told(day.user().log_in()) == (502, "wechat_error")
     assert day.sessions() == 0

@@ -540,6 +540,7 @@ def answering(url: str, answer: Mapping[str, Any]) -> None:
         ({"errcode": 40125, "errmsg": SECRET}, PROBLEM, "does not accept the AppSecret (errcode 40125)"),
         ({"errcode": 40013}, PROBLEM, "does not know this AppID (errcode 40013)"),
         ({"errcode": 40243}, PROBLEM, "the AppSecret is frozen (errcode 40243)"),
+        ({"errcode": 89501}, PROBLEM, "wait for the administrator's consent (errcode 89501)"),
         ({"errcode": 89503}, PROBLEM, "wait for the administrator's consent (errcode 89503)"),
         ({"errcode": 12345}, PROBLEM, "says no, with errcode 12345 (errcode 12345)"),
         ({"errcode": -1}, WARNING, "WeChat is busy (errcode -1)"),

@@ -38,20 +38,27 @@ class _Advice:
     level: str = PROBLEM
 
 
+_NOT_WECHAT = _Advice(
+    "WeChat does not know this kind of request", "See that WXLOGIN_WECHAT_API_URL is WeChat's address, with https."
+)
+_NOT_ALLOWED_FROM_HERE = _Advice(
+    "WeChat does not accept calls from this machine's address",
+    f"Enter the address at {_CONSOLE}, IP白名单 (IP allow-list), and wait five minutes. "
+    "If it changes, give this machine a fixed one for what it sends out (a NAT gateway).",
+)
+_WAITS_FOR_CONSENT = _Advice(
+    "calls from this machine's address wait for the administrator's consent",
+    "Have the mini-program's administrator confirm what WeChat has sent to them.",
+)
+
 # https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/mp-access-token/getStableAccessToken.html
 _ADVICE: Mapping[int, _Advice] = {
     -1: _Advice("WeChat is busy", "Check again in a minute.", WARNING),
     40001: _Advice("WeChat does not accept the AppSecret", f"Copy it again, or reset it: {_CONSOLE}."),
-    40002: _Advice(
-        "WeChat does not know this kind of request", "See that WXLOGIN_WECHAT_API_URL is WeChat's address."
-    ),
+    40002: _NOT_WECHAT,
     40013: _Advice("WeChat does not know this AppID", f"Copy it again: {_CONSOLE}."),
     40125: _Advice("WeChat does not accept the AppSecret", f"Copy it again, or reset it: {_CONSOLE}."),
-    40164: _Advice(
-        "WeChat does not accept calls from this machine's address",
-        f"Enter the address at {_CONSOLE}, IP白名单 (IP allow-list), and wait five minutes. "
-        "If it changes, give this machine a fixed one for what it sends out (a NAT gateway).",
-    ),
+    40164: _NOT_ALLOWED_FROM_HERE,
     40243: _Advice("the AppSecret is frozen", f"Unfreeze it: {_CONSOLE}."),
     41002: _Advice("WeChat sees no AppID", "See that WXLOGIN_WECHAT_API_URL is WeChat's address."),
     41004: _Advice("WeChat sees no AppSecret", "See that WXLOGIN_WECHAT_API_URL is WeChat's address."),
@@ -59,10 +66,15 @@ _ADVICE: Mapping[int, _Advice] = {
         "this app has used up its access tokens for today", "Wait until tomorrow, or clear the quota.", WARNING
     ),
     45011: _Advice("this app asks too often", "Check again in a minute.", WARNING),
-    89503: _Advice(
-        "calls from this machine's address wait for the administrator's consent",
-        "Have the mini-program's administrator confirm what WeChat has sent to them.",
+    40066: _NOT_WECHAT,
+    43003: _NOT_WECHAT,
+    45035: _NOT_ALLOWED_FROM_HERE,
+    50002: _Advice(
+        "this mini-program is frozen, has moved to another owner or is closed", f"See its notices: {_CONSOLE}."
     ),
+    61004: _NOT_ALLOWED_FROM_HERE,
+    89501: _WAITS_FOR_CONSENT,
+    89503: _WAITS_FOR_CONSENT,
     89506: _Advice(
         "the administrator has refused calls from this machine's address twice",
         "Ask the mini-program's administrator; WeChat asks them again after a day.",

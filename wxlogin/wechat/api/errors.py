@@ -1,6 +1,7 @@
 """What can go wrong with WeChat, as a tree, and the one place that knows its errcodes.
 
-https://developers.weixin.qq.com/miniprogram/dev/server/API/user-login/api_code2session
+https://developers.weixin.qq.com/miniprogram/dev/server/API/user-login/api_code2session, and for all errcodes
+https://developers.weixin.qq.com/doc/oplatform/developers/errCode/errCode.html
 """
 
 from __future__ import annotations
@@ -138,9 +139,18 @@ _KINDS: dict[int, type[WeChatAPIError]] = {
     40125: CredentialsRejected,  # invalid appsecret
     40164: CredentialsRejected,  # this host's address is not in the IP whitelist
     40243: CredentialsRejected,  # the AppSecret is frozen
+    40066: CredentialsRejected,  # no such path: WXLOGIN_WECHAT_API_URL leads to something else
+    43003: CredentialsRejected,  # HTTPS required: WXLOGIN_WECHAT_API_URL has to have it
+    45035: CredentialsRejected,  # this host's address is not in the whitelist
+    61004: CredentialsRejected,  # the same
     48001: CredentialsRejected,  # the app may not use this API
-    61007: CredentialsRejected,  # the same
-    89503: CredentialsRejected,  # a call from this address waits for the administrator's yes
+    48004: CredentialsRejected,  # nor may it after what it has done wrong
+    61007: CredentialsRejected,  # as 48001
+    50002: CredentialsRejected,  # "user limited": the mini-program is frozen, has moved or is closed
+    61016: CredentialsRejected,  # as 48001, until its category is confirmed
+    **dict.fromkeys(range(40230, 40241), CredentialsRejected),  # API security is switched on for the app
+    89501: CredentialsRejected,  # a call from this address waits for the administrator's yes
+    89503: CredentialsRejected,  # the same
     89506: CredentialsRejected,  # the administrator refused this address twice (a day)
     89507: CredentialsRejected,  # the administrator refused this address once (an hour)
     41001: CredentialsRejected,  # access_token missing: ours to repair, as are those that follow
@@ -152,7 +162,6 @@ _KINDS: dict[int, type[WeChatAPIError]] = {
     41008: WeChatAPIError,  # code missing
     43001: WeChatAPIError,  # GET required
     43002: WeChatAPIError,  # POST required
-    43003: WeChatAPIError,  # HTTPS required
     44002: WeChatAPIError,  # empty body
     47001: WeChatAPIError,  # no JSON
     87008: WeChatAPIError,  # invalid sig_method

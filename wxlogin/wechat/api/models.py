@@ -10,9 +10,9 @@ from typing import Any
 from wxlogin.wechat.api.errors import InvalidResponse
 
 # WeChat's ids are URL-safe (openid and unionid have 28 characters today). They become header values, so nothing
-# else may pass; a session_key is base64 of 16 bytes.
+# else may pass. A session_key is base64 of 16 bytes: nothing could be decrypted with another.
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_SESSION_KEY = re.compile(r"[!-~]{1,128}")
+_SESSION_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 _ACCESS_TOKEN = re.compile(r"[!-~]{1,2048}")  # WeChat asks for room for 512 characters
 _MAX_SECONDS = 24 * 60 * 60  # an access_token has two hours today
 _PHONE_NUMBER = re.compile(r"[0-9+() -]{1,32}")
@@ -64,10 +64,11 @@ def access_token_of(answer: Mapping[str, Any]) -> AccessToken:
 def phone_number_of(answer: Mapping[str, Any], *, appid: str) -> PhoneNumber:
     """Return the `PhoneNumber` in an answer of getPhoneNumber to the app ``appid``, or raise `InvalidResponse`.
 
-    The country code is a string by the documentation, and a number in some of its examples.
+    The country code is a string by the documentation, and a number in some of its examples. An answer without a
+    watermark was recorded.
     """
     info = _object(answer, "phone_info")
-    if _object(info, "watermark").get("appid") != appid:
+    if "watermark" in info and _object(info, "watermark").get("appid") != appid:
         raise InvalidResponse("the answer is about another app")
     if type(info.get("countryCode")) is int:
         info = {**info, "countryCode": str(info["countryCode"])}
