@@ -16,6 +16,8 @@ from wxlogin.wechat.api import errors as wechat
 EVERY_WAY = [
     ("GET", "/nothing", {}, 404, "not_found"),
     ("GET", "//session", {}, 404, "not_found"),
+    ("GET", "//", {}, 404, "not_found"),
+    ("GET", "", {}, 404, "not_found"),
     ("GET", "/session/", {}, 404, "not_found"),
     ("GET", "/static/x", {}, 404, "not_found"),
     ("GET", "/sessions%2f..%2fsession", {}, 404, "not_found"),
@@ -93,7 +95,7 @@ def test_no_exception_of_a_view_gets_past_the_last_resort(app: Flask, crash: Exc
 
 
 def test_no_route_ends_with_a_slash_to_which_the_framework_would_redirect(app: Flask) -> None:
-    assert [rule.rule for rule in app.url_map.iter_rules() if rule.rule.endswith("/")] == []
+    assert [rule.rule for rule in app.url_map.iter_rules() if rule.rule.endswith("/")] == ["/"]
     assert not app.url_map.merge_slashes
 
 

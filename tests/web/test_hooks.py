@@ -106,7 +106,7 @@ def test_every_answer_is_logged_without_its_query(send: Send, caplog: pytest.Log
     assert "a%26b" not in repr(record)
 
 
-@pytest.mark.parametrize(("path", "logged"), [("/healthz", False), ("/auth", True)])
+@pytest.mark.parametrize(("path", "logged"), [("/healthz", False), ("/", False), ("/auth", True)])
 def test_of_what_machines_ask_all_the_time_only_refusals_are_logged(
     send: Send, caplog: pytest.LogCaptureFixture, path: str, logged: bool
 ) -> None:

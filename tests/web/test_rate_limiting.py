@@ -24,6 +24,7 @@ SIGNED = {"rawData": "{}", "signature": "0" * 40}
 
 # All that has no limit: it is asked by machines all the time, or costs no more than finding a session.
 UNLIMITED = {
+    "/",
     "/auth",
     "/session",
     "/sessions",

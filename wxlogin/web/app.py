@@ -31,6 +31,7 @@ _ROUTES = (
     "routes.phone_number",
     "routes.session_key",
     "auth_request.view",
+    "routes.index",
     "routes.health",
     "routes.metrics",
     "openapi.view",

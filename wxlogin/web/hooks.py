@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 
 from flask import Flask, Response, current_app, g, request
-from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest, NotFound, RequestEntityTooLarge
 
 from wxlogin.observability import logging as logs
 from wxlogin.observability.metrics import Metrics
@@ -21,7 +21,7 @@ _WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
 NO_STORE = {"Cache-Control": "no-store"}
 _SECURITY_HEADERS = {"Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"}
 _LOGINS = frozenset({"login", "legacy_login"})
-_ROUTINE = frozenset({"health", "metrics", "auth_request", "openapi"})
+_ROUTINE = frozenset({"index", "health", "metrics", "auth_request", "openapi"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,8 +60,16 @@ def _before_request() -> None:
     g.started_at, g.status, g.outcome = time.perf_counter(), None, _OK
     given = request.headers.get("X-Request-Id", "")
     logs.request_id.set(given if logs.is_request_id(given) else logs.new_request_id())
+    _check_path(request.environ["PATH_INFO"])
     if request.blueprint != "auth_request":  # nginx asks there on behalf of requests whose bodies it keeps
         _check_body()
+
+
+def _check_path(path: str) -> None:
+    """Raise `NotFound` for a path that werkzeug would take for another one, or redirect to it."""
+    if not path.startswith("/") or path.startswith("//"):
+        request.url_rule = None
+        raise NotFound
 
 
 def _check_body() -> None:
