@@ -12,7 +12,7 @@ import ipaddress
 import secrets
 import statistics
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +170,8 @@ def is_online(value: Any) -> bool:
 
 # TLS and ACLs
 
+THIS_MACHINE = (x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost"))
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Identity:
@@ -206,15 +208,20 @@ def new_authority() -> Identity:
     )
 
 
-def signed_by(authority: Identity, name: str, purpose: x509.ObjectIdentifier) -> Identity:
-    """Return a certificate for this machine."""
+def signed_by(
+    authority: Identity,
+    name: str,
+    purpose: x509.ObjectIdentifier,
+    *,
+    hosts: Sequence[x509.GeneralName] = THIS_MACHINE,
+) -> Identity:
+    """Return a certificate for these hosts."""
     key, issuer = ec.generate_private_key(ec.SECP256R1()), authority.certificate.subject
     builder = certificate_of(key, common_name(name), issuer=issuer, issuer_key=authority.key)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(usage(key_cert_sign=False), critical=True)
     builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
-    this_machine = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
-    builder = builder.add_extension(x509.SubjectAlternativeName(this_machine), critical=False)
+    builder = builder.add_extension(x509.SubjectAlternativeName(hosts), critical=False)
     return Identity(builder.sign(authority.key, hashes.SHA256()), key)
 
 
