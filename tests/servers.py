@@ -10,10 +10,10 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import redis
@@ -21,7 +21,8 @@ import requests
 from redis.cluster import RedisCluster
 
 from wxlogin.resilience.circuit_breaker import CircuitBreaker
-from wxlogin.sandbox.app import create_sandbox, make_sandbox_server
+from wxlogin.sandbox.app import create_sandbox
+from wxlogin.sandbox.server import SandboxServer
 from wxlogin.sandbox.state import DEFAULT_APPS, SandboxState
 from wxlogin.storage.client import Client, connect
 from wxlogin.storage.connection import ConnectionOptions
@@ -40,9 +41,12 @@ PORTS = range(11_000, 32_000)
 def program(name: str, *, package: str) -> str:
     """Return the path of a program that a test needs; without it, fail in CI and skip elsewhere."""
     path = shutil.which(name) or shutil.which(name, path="/usr/sbin")  # where only root looks, by default
-    if path:
-        return path
-    how = f"this test needs {name}: apt-get install {package}"
+    return path or do_without(f"{name}: apt-get install {package}")
+
+
+def do_without(what: str) -> NoReturn:
+    """Fail in CI and skip elsewhere, because this is not there."""
+    how = f"this test needs {what}"
     if os.environ.get("CI"):
         pytest.fail(how)
     pytest.skip(how)
@@ -185,15 +189,9 @@ def sandbox_server(
     apps: Mapping[str, str] = DEFAULT_APPS, *, clock: Callable[[], float] = time.time
 ) -> Iterator[str]:
     """Run the imitation of WeChat on a thread and give its address."""
-    server = make_sandbox_server(create_sandbox(SandboxState(apps=apps, clock=clock)), host="127.0.0.1", port=0)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    sandbox = create_sandbox(SandboxState(apps=apps, clock=clock))
+    with SandboxServer(sandbox, host="127.0.0.1", port=0) as server:
+        yield f"http://127.0.0.1:{server.port}"
 
 
 class Service:

@@ -32,6 +32,7 @@ def test_who_am_i_asks_the_service(logged_in: Simulator) -> None:
 
     drawn = logged_in.arrows_after("whoAmI", *expected)
 
+    assert f'"openid": "{logged_in.openid}"' in logged_in.result
     assert '"appid": "wx4f4bc4dec97d474b"' in logged_in.result
     assert without_answers_of_redis(drawn) == expected
 
@@ -45,6 +46,7 @@ def test_a_button_that_needs_a_session_logs_in_first(simulator: Simulator) -> No
         ("service", "miniprogram", "200"),
     ]
     assert simulator.state == "Holds a session"
+    assert f'"openid": "{simulator.openid}"' in simulator.result
 
 
 def test_a_protected_call_gets_to_the_back_end_once_nginx_has_asked(logged_in: Simulator) -> None:
@@ -62,7 +64,7 @@ def test_a_protected_call_gets_to_the_back_end_once_nginx_has_asked(logged_in: S
 def test_user_info_is_decrypted_at_the_service(logged_in: Simulator) -> None:
     drawn = logged_in.arrows_after("decryptUserInfo", ("service", "miniprogram", "200"))
 
-    assert '"nickName"' in logged_in.result
+    assert '"nickName": "微信用户"' in logged_in.result
     assert without_redis(drawn) == [
         ("miniprogram", "wechat", "wx.checkSession()"),
         ("wechat", "miniprogram", "ok"),

@@ -12,7 +12,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from wxlogin.sandbox.app import make_sandbox_server
+from wxlogin.sandbox.server import SandboxServer
 
 APPID = "wx4f4bc4dec97d474b"
 SECRET = "sandbox-secret"
@@ -140,12 +140,5 @@ def in_twenty_threads(app: Flask, act: Callable[[Sandbox], int | str]) -> list[i
 @contextmanager
 def serving(app: Flask) -> Iterator[int]:
     """Serve `app` on the port this yields."""
-    server = make_sandbox_server(app, host="127.0.0.1", port=0)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with SandboxServer(app, host="127.0.0.1", port=0) as server:
         yield server.port
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

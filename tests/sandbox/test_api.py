@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.sandbox.drivers import (
     APPID,
     CHECK,
+    CREDENTIALS,
     ENCRYPT_KEY,
     EXCHANGE,
     OTHER_APPID,
@@ -46,7 +47,9 @@ def test_a_success_is_compact_json_in_wechats_order_and_without_an_errcode(sandb
 
     response = sandbox.exchange_response(code)
 
-    assert re.fullmatch(r'\{"session_key":"[A-Za-z0-9+/]{22}==","openid":"o-1","unionid":"u-1"\}', response.text)
+    assert re.fullmatch(
+        r'\{"session_key":"([A-Za-z0-9+]|\\/){22}==","openid":"o-1","unionid":"u-1"\}', response.text
+    )
 
 
 def test_the_unionid_is_absent_if_the_user_has_none(sandbox: Sandbox) -> None:
@@ -159,9 +162,9 @@ def test_unknown_parameters_are_ignored(sandbox: Sandbox) -> None:
     assert "errcode" not in answer
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PROPFIND"])
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "PROPFIND"])
 @pytest.mark.parametrize("carrier", ["query_string", "data"])
-def test_only_a_get_is_seen(sandbox: Sandbox, method: str, carrier: str) -> None:
+def test_only_a_get_and_a_post_are_seen(sandbox: Sandbox, method: str, carrier: str) -> None:
     carried: dict[str, Any] = {carrier: exchange_query(sandbox.code())}
 
     response = sandbox.client.open(EXCHANGE, method=method, **carried)
@@ -169,12 +172,40 @@ def test_only_a_get_is_seen(sandbox: Sandbox, method: str, carrier: str) -> None
     assert response.get_json(force=True)["errcode"] == 41002
 
 
-def test_a_post_does_not_spend_the_code(sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("carrier", ["query_string", "data"])
+def test_a_post_may_have_the_parameters_in_its_query_or_in_a_form(sandbox: Sandbox, carrier: str) -> None:
+    issued = sandbox.issue()
+    carried: dict[str, Any] = {carrier: exchange_query(issued["code"])}
+
+    session = sandbox.client.post(EXCHANGE, **carried).get_json(force=True)
+
+    assert session["openid"] == issued["openid"]
+
+
+def test_a_post_of_json_is_short_of_everything(sandbox: Sandbox) -> None:
     code = sandbox.code()
 
-    sandbox.client.post(EXCHANGE, query_string=exchange_query(code))
+    answer = sandbox.client.post(EXCHANGE, json=exchange_query(code)).get_json(force=True)
 
+    assert answer["errcode"] == 41002
     assert sandbox.errcode(code) == 0
+
+
+def test_a_form_in_a_get_is_not_seen(sandbox: Sandbox) -> None:
+    answer = sandbox.client.get(EXCHANGE, data=exchange_query(sandbox.code())).get_json(force=True)
+
+    assert answer["errcode"] == 41002
+
+
+def test_a_slash_is_escaped_under_sns_and_nowhere_else(sandbox: Sandbox) -> None:
+    sandbox.arm(EXCHANGE, changes={"session_key": "a/b"})
+    sandbox.arm(STABLE_TOKEN, changes={"access_token": "a/b"})
+
+    session = sandbox.exchange_response(sandbox.code()).text
+    token = sandbox.client.post(STABLE_TOKEN, json=CREDENTIALS).text
+
+    assert r'{"session_key":"a\/b",' in session
+    assert '{"access_token":"a/b",' in token
 
 
 def test_a_code_works_once(sandbox: Sandbox) -> None:
@@ -299,13 +330,26 @@ def test_the_default_app_can_log_in() -> None:
     assert DEFAULT_APPS == {"wx4f4bc4dec97d474b": "sandbox-secret"}
 
 
+for_unknown_paths = pytest.mark.parametrize("path", ["/cgi-bin/nothing", "/_sandboxed", "/a//b", "/wxa/x/"])
+
+
+@for_unknown_paths
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "DELETE"])
-@pytest.mark.parametrize("path", ["/", "/cgi-bin/nothing", "/_sandboxed", "/a//b", "/wxa/x/"])
 def test_an_unknown_path_is_told_without_a_comma(sandbox: Sandbox, method: str, path: str) -> None:
-    response = sandbox.client.open(path, method=method)
+    query = {"access_token": sandbox.fetch_token()}
+
+    response = sandbox.client.open(path, method=method, query_string=query)
 
     assert (response.status_code, response.headers["Content-Type"]) == (200, "text/plain")
     assert re.fullmatch(rf'\{{"errcode":40066,"errmsg":"invalid url rid: {RID}"\}}', response.text)
+
+
+@for_unknown_paths
+@pytest.mark.parametrize(("query", "errcode"), [({}, 41001), ({"access_token": "junk"}, 40001)])
+def test_the_token_is_looked_at_before_the_path(
+    sandbox: Sandbox, path: str, query: dict[str, str], errcode: int
+) -> None:
+    assert sandbox.get(path, query)["errcode"] == errcode
 
 
 @pytest.mark.parametrize("path", [f"{EXCHANGE}/", "/sns//jscode2session", "/sns/nothing"])

@@ -18,8 +18,10 @@ from tests.sandbox.drivers import (
     Sandbox,
     exchange_query,
 )
-from wxlogin.sandbox.app import create_sandbox
-from wxlogin.sandbox.state import MAX_CALLS, SandboxState
+from wxlogin.sandbox.app import MESSAGES, create_sandbox
+from wxlogin.sandbox.journal import MAX_CALLS
+from wxlogin.sandbox.simulator.messages import MASK
+from wxlogin.sandbox.state import SandboxState
 
 KINDS = ["user_info", "phone_number", "share", "werun"]
 LONE_SURROGATE = b'"\\ud800"'
@@ -150,6 +152,8 @@ def test_arming_a_fault_answers_with_what_was_armed(sandbox: Sandbox) -> None:
         "errcode": 45011,
         "status": None,
         "body": None,
+        "content_type": None,
+        "changes": None,
         "delay_seconds": 0,
         "reset": False,
     }
@@ -434,7 +438,7 @@ def test_a_repeated_parameter_is_a_list(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
 def test_a_refused_call_is_remembered_with_its_errcode(sandbox: Sandbox, method: str) -> None:
-    sandbox.client.open("/any", method=method)
+    sandbox.client.open("/sns/any", method=method)
 
     assert sandbox.calls()[0]["errcode"] == 40066
 
@@ -471,7 +475,7 @@ def test_a_call_whose_answer_was_lost_is_remembered_as_done(sandbox: Sandbox) ->
 
 def test_a_call_is_listed_while_it_waits_for_its_answer(state: SandboxState) -> None:
     listed: list[Any] = []
-    sandbox = Sandbox(create_sandbox(state, sleep=lambda _: listed.extend(state.calls())).test_client())
+    sandbox = Sandbox(create_sandbox(state, sleep=lambda _: listed.extend(state.journal.calls())).test_client())
     sandbox.arm(delay_seconds=60)
 
     sandbox.exchange("any")
@@ -489,7 +493,7 @@ def test_the_control_plane_is_not_among_the_calls(sandbox: Sandbox) -> None:
 
 def test_only_the_newest_calls_are_kept(sandbox: Sandbox, state: SandboxState) -> None:
     for number in range(MAX_CALLS + 1):
-        state.note_call(f"/{number}", {})
+        state.journal.note_call(f"/{number}", {}, now=0)
 
     calls = sandbox.calls()
 
@@ -570,7 +574,7 @@ def test_an_unknown_control_path_is_not_found(sandbox: Sandbox, path: str) -> No
     [
         ("GET", "/_sandbox/codes", {"POST"}),
         ("OPTIONS", "/_sandbox/codes", {"POST"}),
-        ("GET", "/_sandbox/faults", {"POST", "DELETE"}),
+        ("PUT", "/_sandbox/faults", {"GET", "HEAD", "POST", "DELETE"}),
         ("POST", "/_sandbox/calls", {"GET", "HEAD"}),
         ("GET", "/_sandbox", {"DELETE"}),
     ],
@@ -656,3 +660,150 @@ def test_no_body_is_too_much_for_the_control_plane(path: str, body: bytes) -> No
 
     assert response.status_code in {200, 201, 400}
     assert response.status_code != 400 or error_of(response)["code"] == "invalid_request"
+
+
+# Faults that change an answer
+
+
+@pytest.mark.parametrize(
+    "changes", [{"expires_in": 7200}, {"errcode": 0, "errmsg": "ok"}, {"unionid": None}, {"openid": "o/p"}]
+)
+def test_an_answer_is_changed_after_the_work_is_done(sandbox: Sandbox, changes: dict[str, Any]) -> None:
+    sandbox.arm(changes=changes)
+    code = sandbox.code(openid="o-1")
+
+    session = sandbox.exchange(code)
+
+    assert session == session | {"openid": "o-1"} | changes
+    assert sandbox.errcode(code) == 40163
+
+
+def test_an_errcode_is_changed_into_a_string(sandbox: Sandbox) -> None:
+    sandbox.arm(errcode=40029, changes={"errcode": "40029"})
+
+    assert sandbox.exchange(sandbox.code())["errcode"] == "40029"
+
+
+def test_changes_leave_what_is_no_object_alone(sandbox: Sandbox) -> None:
+    sandbox.arm(body="<html>", changes={"errcode": 1})
+    sandbox.arm(body="[]", changes={"errcode": 1})
+
+    assert [sandbox.exchange_response(sandbox.code()).text for _ in range(2)] == ["<html>", "[]"]
+
+
+def test_an_answer_has_another_media_type(sandbox: Sandbox) -> None:
+    sandbox.arm(content_type="text/html; charset=gbk")
+
+    answer = sandbox.exchange_response(sandbox.code())
+
+    assert answer.headers["Content-Type"] == "text/html; charset=gbk"
+    assert "openid" in answer.get_json(force=True)
+
+
+def test_a_body_has_the_users_live_key_in_it(sandbox: Sandbox) -> None:
+    sandbox.arm(body="<p>OPENID SESSION_KEY</p>", status=502)
+    code = sandbox.code(openid="o-1")
+
+    answer = sandbox.exchange_response(code)
+
+    session = sandbox.exchange(code)
+    assert (answer.status_code, answer.text) == (502, f"<p>o-1 {session['session_key']}</p>")
+
+
+def test_a_body_about_nobody_stays_as_it_is(sandbox: Sandbox) -> None:
+    sandbox.arm(body="OPENID")
+
+    assert sandbox.exchange_response("unknown").text == "OPENID"
+
+
+@pytest.mark.parametrize(("lifetime", "errcode"), [(0, 40029), (1, 0)])
+def test_a_code_can_be_one_that_expires_soon(sandbox: Sandbox, clock: Clock, lifetime: int, errcode: int) -> None:
+    code = sandbox.code(expires_in=lifetime)
+
+    assert sandbox.errcode(code) == errcode
+
+
+# Where fields go
+
+
+def listed(sandbox: Sandbox, what: str) -> Any:
+    return sandbox.client.get(f"/_sandbox/{what}").json
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/codes?openid=o-1"),
+        ("DELETE", "/faults?path=/a"),
+        ("GET", "/calls?path=/a"),
+        ("DELETE", "?appid=wx1"),
+    ],
+)
+def test_a_query_is_refused_and_changes_nothing(sandbox: Sandbox, method: str, path: str) -> None:
+    sandbox.arm(path="/a", errcode=-1)
+
+    answer = sandbox.client.open(f"/_sandbox{path}", method=method)
+
+    assert (answer.status_code, error_of(answer)["code"]) == (400, "invalid_request")
+    assert [fault["path"] for fault in listed(sandbox, "faults")] == ["/a"]
+
+
+@pytest.mark.parametrize("path", ["/a?x=1", "/a#x", "a", "", 1, "/_sandbox/calls"])
+@pytest.mark.parametrize("what", ["faults", "limits"])
+def test_what_is_no_path_of_wechats_is_refused(sandbox: Sandbox, what: str, path: object) -> None:
+    fields = {"errcode": -1} if what == "faults" else {"calls": 1}
+
+    assert sandbox.client.post(f"/_sandbox/{what}", json={"path": path, **fields}).status_code == 400
+
+
+def test_what_is_still_to_fail_and_what_is_limited_can_be_seen(sandbox: Sandbox) -> None:
+    sandbox.arm(path="/a", errcode=-1, times=3)
+    sandbox.arm(path="/b", reset=True)
+    limit = {"path": "/c", "calls": 5, "seconds": 60, "per": "user", "errcode": 45011}
+    sandbox.client.post("/_sandbox/limits", json={"path": "/c", "calls": 5})
+
+    sandbox.client.get("/a")
+
+    faults = listed(sandbox, "faults")
+    assert [(fault["path"], fault["times"]) for fault in faults] == [("/a", 2), ("/b", 1)]
+    assert listed(sandbox, "limits") == [limit]
+
+
+@pytest.mark.parametrize("levels", [99, 600, 20_000])
+@pytest.mark.parametrize("value", ["[]", '{"a":0}'])
+def test_what_is_nested_too_deeply_is_refused_and_nothing_is_armed(
+    sandbox: Sandbox, levels: int, value: str
+) -> None:
+    changes = '{"a":' + "[" * levels + value + "]" * levels + "}"
+
+    answer = sandbox.client.post("/_sandbox/faults", data=f'{{"path":"/a","changes":{changes}}}')
+
+    assert answer.status_code == 400
+    assert listed(sandbox, "faults") == []
+
+
+def test_many_brackets_side_by_side_and_in_texts_are_not_deep(sandbox: Sandbox) -> None:
+    changes = {"side by side": [[]] * 300, "text": "[" * 300 + '"' + "{" * 300}
+
+    sandbox.arm(path="/a", changes=changes)
+
+    assert listed(sandbox, "faults")[0]["changes"] == changes
+
+
+def test_the_key_that_a_fault_puts_in_is_not_shown(sandbox: Sandbox) -> None:
+    session = sandbox.log_in(openid="o-1")
+    sandbox.arm(path="/wxa/x", body="<p>OPENID SESSION_KEY</p>")
+
+    answer = sandbox.client.get("/wxa/x", query_string={"openid": "o-1", "appid": APPID})
+
+    told = sandbox.client.application.extensions[MESSAGES].after(0, seconds=0)
+    assert answer.get_data(as_text=True) == f"<p>o-1 {session['session_key']}</p>"
+    assert told[-1].content == {"body": f"<p>o-1 {MASK}</p>"}
+    assert session["session_key"] not in "".join(each.as_json() for each in told)
+
+
+@pytest.mark.parametrize("name", ["secret", "appsecret", "access_token", "component_access_token", "signature"])
+def test_no_call_is_listed_with_a_secret(sandbox: Sandbox, name: str) -> None:
+    sandbox.client.get("/cgi-bin/x", query_string={name: "canary"})
+
+    assert sandbox.calls()[0]["query"] == {name: "***"}

@@ -14,11 +14,11 @@ from cryptography.hazmat.primitives.padding import PKCS7
 from tests.sandbox.drivers import APPID, CHECK, OTHER_APPID, Clock, Sandbox, signed_query
 from wxlogin.sandbox.crypto import encrypt
 
-KINDS = ["user_info", "phone_number", "share", "werun"]
+KINDS = ["user_info", "profile", "phone_number", "share", "group", "chat_tool", "private_message", "werun"]
 PROFILE = (
-    '"nickName":"Band","gender":1,"language":"zh_CN","city":"Guangzhou","province":"Guangdong","country":"CN",'
-    '"avatarUrl":"http://wx.qlogo.cn/mmopen/vi_32/aSKcBBPpibyKNicHNTMM0qJVh8Kjgiak2AHWr8MHM4WgMEm7GFhsf8OYrySdbvA'
-    'MvTsw3mo8ibKicsnfN5pRjl1p8HQ/0"'
+    '"nickName":"微信用户","gender":0,"language":"","city":"","province":"","country":"",'
+    '"avatarUrl":"https://thirdwx.qlogo.cn/mmopen/vi_32/POgEwh4mIHO4nibH0KlMECNjjGxQUq24ZEaGT4poC6icRiccVGKSyXwibcPq4'
+    'BWmiaIGuG1icwxaQX6grC9VemZoJ8rg/132"'
 )
 
 
@@ -51,6 +51,24 @@ def test_user_data_is_answered_in_the_documented_order(sandbox: Sandbox, session
     ("kind", "start", "end"),
     [
         ("user_info", '{"openId":"o-1",' + PROFILE, ',"watermark":{"timestamp":1681378415,"appid":"%s"}}'),
+        ("profile", "{" + PROFILE, ',"watermark":{"timestamp":1681378415,"appid":"%s"},"is_demote":true}'),
+        (
+            "group",
+            '{"opengid":"tG000000000000000000000000000","open_single_roomid":"",'
+            '"group_openid":"oG000000000000000000000000000","chat_type":3',
+            ',"watermark":{"timestamp":1681378415,"appid":"%s"}}',
+        ),
+        (
+            "chat_tool",
+            '{"opengid":"","open_single_roomid":"sG000000000000000000000000000",'
+            '"group_openid":"oG000000000000000000000000000","chat_type":1',
+            ',"watermark":{"timestamp":1681378415,"appid":"%s"}}',
+        ),
+        (
+            "private_message",
+            '{"activityId":"1014_0000000000000000"',
+            ',"watermark":{"timestamp":1681378415,"appid":"%s"}}',
+        ),
         (
             "phone_number",
             '{"phoneNumber":"13580006666","purePhoneNumber":"13580006666","countryCode":"86"',
@@ -121,12 +139,13 @@ def test_data_replaces_fields_where_they_stand_and_adds_in_front_of_the_watermar
     sandbox: Sandbox, session: Any, kind: str
 ) -> None:
     before = payload_of(sandbox, session, kind)
-    first = next(iter(before))
+    *_, last = (name for name in before if name not in {"watermark", "is_demote"})
 
-    payload = payload_of(sandbox, session, kind, **{first: "微信", "msgTicket": 1})
+    payload = payload_of(sandbox, session, kind, **{last: "微信", "msgTicket": 1})
 
-    assert list(payload) == [*list(before)[:-1], "msgTicket", "watermark"]
-    assert payload == before | {first: "微信", "msgTicket": 1}
+    names = list(payload)
+    assert names[names.index(last) : names.index("watermark") + 1] == [last, "msgTicket", "watermark"]
+    assert payload == before | {last: "微信", "msgTicket": 1}
 
 
 def test_the_watermark_can_be_replaced(sandbox: Sandbox, session: Any) -> None:
@@ -222,3 +241,45 @@ def test_text_of_any_length_is_padded(length: int) -> None:
 
     assert len(base64.b64decode(encrypted)) == (length // 16 + 1) * 16
     assert decrypt({"encryptedData": encrypted, "iv": base64.b64encode(iv).decode()}, session_key) == length * "x"
+
+
+@pytest.mark.parametrize(
+    ("number", "whole", "pure", "country"),
+    [
+        ("13580006666", "13580006666", "13580006666", "86"),
+        ("+8613580006666", "13580006666", "13580006666", "86"),
+        ("+85261234567", "+85261234567", "61234567", "852"),
+        ("+12025550123", "+12025550123", "2025550123", "1"),
+        ("+79161234567", "+79161234567", "9161234567", "7"),
+        ("+447700900123", "+447700900123", "7700900123", "44"),
+        ("+6581234567", "+6581234567", "81234567", "65"),
+        ("+35312345678", "+35312345678", "12345678", "353"),
+        ("+886912345678", "+886912345678", "912345678", "886"),
+        ("+85366123456", "+85366123456", "66123456", "853"),
+        ("+998901234567", "+998901234567", "901234567", "998"),
+    ],
+)
+def test_a_phone_number_is_split_as_wechat_does(
+    sandbox: Sandbox, session: Any, number: str, whole: str, pure: str, country: str
+) -> None:
+    expected = {"phoneNumber": whole, "purePhoneNumber": pure, "countryCode": country}
+
+    by_code = sandbox.phone_number(code=sandbox.phone_code(phoneNumber=number))["phone_info"]
+    encrypted = payload_of(sandbox, session, "phone_number", phoneNumber=number)
+
+    assert by_code == {**expected, "watermark": by_code["watermark"]}
+    assert encrypted == {**expected, "watermark": encrypted["watermark"]}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"phoneNumber": 85261234567},
+        {"phoneNumber": "+8613580006666", "countryCode": "86"},
+        {"phoneNumber": "+85261234567", "purePhoneNumber": "1"},
+    ],
+)
+def test_what_is_said_of_a_number_otherwise_is_as_it_is_said(
+    sandbox: Sandbox, session: Any, changes: dict[str, Any]
+) -> None:
+    assert payload_of(sandbox, session, "phone_number", **changes).items() >= changes.items()

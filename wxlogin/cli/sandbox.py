@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 from flask import Flask
 
 from wxlogin.cli.command import HOST, LOOK_SECONDS, PORT, CommandFailed, Interrupted, ServiceUrl
-from wxlogin.sandbox.app import SERVICE_URL, create_sandbox, make_sandbox_server
+from wxlogin.sandbox.app import SERVICE_URL, create_sandbox
+from wxlogin.sandbox.server import SandboxServer, listen
 from wxlogin.sandbox.state import DEFAULT_APPS, SandboxState
 
 
@@ -47,25 +45,17 @@ def sandbox(port: int, host: str, apps: Sequence[tuple[str, str]], service: str)
             time.sleep(LOOK_SECONDS)
 
 
-@contextlib.contextmanager
-def serving(imitation: Flask, *, host: str, port: int, option: str) -> Iterator[None]:
-    """Run the sandbox until the context ends."""
+def serving(imitation: Flask, *, host: str, port: int, option: str) -> SandboxServer:
+    """Return the server, which is a context, of the sandbox."""
     refuse_taken_port(host, port, option=option)
-    server = make_sandbox_server(imitation, host=host, port=port)
-    thread = threading.Thread(target=server.serve_forever, name="sandbox", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
+    return SandboxServer(imitation, host=host, port=port)
 
 
 def refuse_taken_port(host: str, port: int, *, option: str) -> None:
     """Raise `CommandFailed`, which names the option, if nothing can listen there."""
     try:
-        socket.create_server((host, port)).close()
+        listen(host, port).close()
     except OSError as error:
         raise CommandFailed(
-            f"{host}:{port} can't be used ({os.strerror(error.errno or 0)}): choose another with {option}"
+            f"{host}:{port} can't be used ({error.strerror}): choose another with {option}"
         ) from None

@@ -1,20 +1,16 @@
-"""The imitation as an HTTP server: WeChat's side at every path but the control plane's and the simulator's."""
+"""The imitation as a WSGI application: WeChat's side at every path but the control plane's and the simulator's."""
 
-import socket
-import struct
-import time
 from collections.abc import Callable
 from typing import Final
 
 from flask import Flask, Response, request
 from flask.json.provider import DefaultJSONProvider
-from werkzeug.exceptions import RequestEntityTooLarge
-from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from wxlogin.sandbox.api import Answer, answer_call
-from wxlogin.sandbox.control import add_control_plane, is_control_path
-from wxlogin.sandbox.endpoints import endpoint_at
-from wxlogin.sandbox.simulator.messages import Messages, readable
+from wxlogin.sandbox.connections import reset
+from wxlogin.sandbox.control import PREFIX, add_control_plane, is_control_path
+from wxlogin.sandbox.simulator.messages import MASK, Messages, readable
 from wxlogin.sandbox.simulator.network import Network
 from wxlogin.sandbox.simulator.routes import PREFIX as SIMULATOR
 from wxlogin.sandbox.simulator.routes import Simulator, add_simulator, is_simulator_path
@@ -22,7 +18,7 @@ from wxlogin.sandbox.state import SandboxState
 from wxlogin.sandbox.visitors import refuse_other_sites, refuse_rebound_names
 
 MAX_BODY_BYTES: Final = 64 * 1024
-LINGER_ZERO: Final = struct.pack("ii", 1, 0)
+MESSAGES: Final = "wxlogin.sandbox.messages"
 
 
 class CompactJSONProvider(DefaultJSONProvider):
@@ -33,6 +29,17 @@ class CompactJSONProvider(DefaultJSONProvider):
 
 
 SERVICE_URL: Final = "http://127.0.0.1:8000"
+ABOUT: Final = f"""\
+This imitates WeChat's API, api.weixin.qq.com, for programs that are being developed.
+
+POST {PREFIX}/codes      a code, as wx.login() would give one
+POST {PREFIX}/faults     what the next calls get
+GET  {PREFIX}/calls      the calls that came in
+GET  {SIMULATOR}           a phone with a mini-program, for a browser
+docs/sandbox.md in wxlogin has the rest.
+
+The mini-programs it knows: {{}}
+"""
 
 
 def create_sandbox(
@@ -40,9 +47,9 @@ def create_sandbox(
     *,
     service_url: str = SERVICE_URL,
     sees_redis: bool = False,
-    sleep: Callable[[float], object] = time.sleep,
+    sleep: Callable[[float], object] | None = None,
 ) -> Flask:
-    """Return the imitation of WeChat that knows `state`; `sleep` is how a fault delays a call.
+    """Return the imitation of WeChat that knows `state`; `sleep` is how a fault delays a call, or it takes time.
 
     The simulator's page uses the service at `service_url`; `sees_redis` if that tells what it asks Redis.
     """
@@ -52,6 +59,7 @@ def create_sandbox(
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
     messages = Messages(state.clock, secrets=[*state.apps.values()])
+    app.extensions[MESSAGES] = messages
     network = Network(service_url, messages, appid=next(iter(state.apps)))
     add_control_plane(app, state)
     add_simulator(app, Simulator(state, messages, network, sees_redis=sees_redis))
@@ -60,9 +68,12 @@ def create_sandbox(
     def answer_as_wechat() -> Response | None:
         # In front of the router: WeChat has an answer to every path and method.
         bound_body()
+        if request.path == "/" and request.method == "GET":
+            return Response(ABOUT.format(", ".join(state.apps)), mimetype="text/plain")
         if not (is_control_path(request.path) or is_simulator_path(request.path)):
-            return serve_call(state, messages, sleep=sleep)
+            return serve_call(state, messages, sleep=sleep or messages.pause)
         refuse_strangers()
+        refuse_query()
         return None
 
     return app
@@ -70,8 +81,13 @@ def create_sandbox(
 
 def refuse_strangers() -> None:
     refuse_other_sites(request, page=SIMULATOR)
-    if is_simulator_path(request.path):  # through which one reaches the service, and sees all that is said
-        refuse_rebound_names(request)
+    refuse_rebound_names(request)
+
+
+def refuse_query() -> None:
+    """Raise `BadRequest` if fields are where nobody would see them."""
+    if is_control_path(request.path) and request.query_string:
+        raise BadRequest("fields go into the JSON body, and not into the query")
 
 
 def bound_body() -> None:
@@ -85,16 +101,17 @@ def bound_body() -> None:
 
 def serve_call(state: SandboxState, messages: Messages, *, sleep: Callable[[float], object]) -> Response:
     tell_call(messages)
-    number = state.note_call(request.path, request.args.to_dict(flat=False))
-    fault = state.take_fault(request.path)
+    journal = state.journal
+    number = journal.note_call(request.path, request.args.to_dict(flat=False), now=state.clock())
+    fault = state.faults.take(request.path)
     if fault.delay_seconds:
         sleep(fault.delay_seconds)
     answer = answer_call(state, request, fault=fault)
-    state.note_errcode(number, answer.errcode)
+    journal.note_errcode(number, answer.errcode)
     tell_answer(messages, answer, is_lost=fault.reset)
     if fault.reset:
-        return lost_response(request.environ.get("werkzeug.socket"))
-    return Response(answer.text, answer.status, content_type=endpoint_at(request.path).content_type)
+        return Response(reset(request.environ))
+    return Response(answer.text, answer.status, content_type=answer.content_type)
 
 
 def tell_call(messages: Messages) -> None:
@@ -107,38 +124,11 @@ def tell_call(messages: Messages) -> None:
 def tell_answer(messages: Messages, answer: Answer, *, is_lost: bool) -> None:
     title = "the answer is lost" if is_lost else errcode_of(answer)
     kind = "refusal" if is_lost or answer.errcode != 0 else "answer"
-    messages.tell("wechat", "service", title, {"body": readable(answer.text)}, kind=kind)
+    text = answer.text.replace(answer.secret, MASK) if answer.secret else answer.text
+    messages.tell("wechat", "service", title, {"body": readable(text)}, kind=kind)
 
 
 def errcode_of(answer: Answer) -> str:
     if answer.errcode is None:
         return f"HTTP {answer.status}"
     return f"errcode {answer.errcode}" if answer.errcode else "ok"
-
-
-def lost_response(connection: socket.socket | None) -> Response:
-    """Return a response that drops the connection as soon as the server asks for its first bytes."""
-    return Response(map(drop, [connection]))
-
-
-def drop(connection: socket.socket | None) -> bytes:
-    if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
-    raise ConnectionResetError("dropped by a fault")
-
-
-class SilentRequestHandler(WSGIRequestHandler):
-    """Handle requests without a word: their lines carry secrets and codes."""
-
-    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 (Werkzeug's name)
-        pass
-
-    def connection_dropped(self, error: BaseException, environ: object = None) -> None:
-        """Close at once: the server's own way begins with a FIN, which is an end, not a reset."""
-        self.close_connection = True
-        self.connection.close()
-
-
-def make_sandbox_server(app: Flask, *, host: str, port: int) -> BaseWSGIServer:
-    """Return a threaded server for `app` that is bound but not yet serving; port 0 picks a free one."""
-    return make_server(host, port, app, threaded=True, request_handler=SilentRequestHandler)

@@ -1,20 +1,10 @@
 """The control plane under /_sandbox: how tests, people and the simulator's page drive the imitation.
 
-JSON in, JSON out. An `appid` that is left out is the first app's.
-
-* `POST /codes` `{openid?, appid?, unionid?}` -> `{"code", "openid"}`: what `wx.login()` would give.
-* `POST /user-data` `{openid, appid?, kind: user_info/phone_number/share/werun, data?}` -> `{"encryptedData",
-  "iv", "rawData", "signature"}`, under the user's live key; `data` replaces and adds to the payload's fields.
-* `POST /phone-codes` `{phoneNumber?, openid?, appid?}` -> `{"code"}` for `getuserphonenumber`; with any
-  `openid` there, if none is given here.
-* `POST /tokens` `{appid?, expire?: true / void?: true}` -> `{"ended": n}`: ends the app's n access_tokens that
-  work, those of both endpoints, as if their time were up (42001) or newer ones had replaced them (40001).
-* `POST /faults` `{path, times?, errcode? / status? / body? / delay_seconds? / reset?}`: what the next calls get.
-* `DELETE /faults` `{path?}`: the faults that are still to be shown are not, at that path or any.
-* `GET /calls` -> `[{"path", "query", "errcode", "at"}]`, secrets masked.
-* `DELETE` of the prefix: forget everything.
+JSON in, JSON out. An `appid` that is left out is the first app's. `docs/sandbox.md` has every request with its
+fields, and a test compares them.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
@@ -29,13 +19,18 @@ from wxlogin.sandbox.errcodes import (
     INVALID_APPID,
     INVALID_CREDENTIAL,
     INVALID_OPENID,
+    MINUTE_QUOTA_REACHED,
     ApiError,
 )
+from wxlogin.sandbox.faults import Fault
 from wxlogin.sandbox.fields import TEXT, WECHAT_ID, Field, is_whole, matching, read_fields, whole_number
-from wxlogin.sandbox.state import Fault, SandboxState
+from wxlogin.sandbox.limits import Limit
+from wxlogin.sandbox.state import CODE_LIFETIME_SECONDS, SandboxState
 from wxlogin.sandbox.user_data import KINDS, make_user_data
 
 PREFIX: Final = "/_sandbox"
+PARTIES: Final = ("user", "app")
+API_PATTERN: Final = re.compile("/[^?#]*")
 ERROR_CODES: Final[Mapping[int, str]] = {
     403: "forbidden",
     404: "not_found",
@@ -63,7 +58,9 @@ def is_control_path(path: str) -> bool:
 
 
 def issue_code(state: SandboxState) -> ResponseReturnValue:
-    issued = state.issue_code(**read_fields(CODE_FIELDS))
+    fields = read_fields(CODE_FIELDS)
+    lifetime_seconds = fields.pop("expires_in", CODE_LIFETIME_SECONDS)
+    issued = state.issue_code(**fields, lifetime_seconds=lifetime_seconds)
     return {"code": issued.code, "openid": issued.openid}
 
 
@@ -95,18 +92,37 @@ def end_tokens(state: SandboxState) -> ResponseReturnValue:
 def arm_fault(state: SandboxState) -> ResponseReturnValue:
     fault = Fault(**read_fields(FAULT_FIELDS, required=("path",)))
     check_effects(fault)
-    state.arm_fault(fault)
+    state.faults.arm(fault)
     return asdict(fault), 201
 
 
 def disarm_faults(state: SandboxState) -> ResponseReturnValue:
-    state.disarm_faults(read_fields(DISARM_FIELDS).get("path"))
+    state.faults.disarm(read_fields(PATH_FIELDS).get("path"))
     return "", 204
 
 
+def list_faults(state: SandboxState) -> ResponseReturnValue:
+    return [asdict(fault) for fault in state.faults.armed()]
+
+
+def set_limit(state: SandboxState) -> ResponseReturnValue:
+    limit = Limit(**{**LIMIT_DEFAULTS, **read_fields(LIMIT_FIELDS, required=("path", "calls"))})
+    state.limits.set(limit)
+    return asdict(limit), 201
+
+
+def remove_limits(state: SandboxState) -> ResponseReturnValue:
+    state.limits.remove(read_fields(PATH_FIELDS).get("path"))
+    return "", 204
+
+
+def list_limits(state: SandboxState) -> ResponseReturnValue:
+    return [asdict(limit) for limit in state.limits.all()]
+
+
 def check_effects(fault: Fault) -> None:
-    if not (fault.replaces_answer or fault.delay_seconds or fault.reset):
-        raise BadRequest("one of errcode, status, body, delay_seconds and reset has to be given")
+    if not fault.has_effect:
+        raise BadRequest(f"one of {', '.join(EFFECTS)} has to be given")
     if fault.errcode is not None and fault.body is not None:
         raise BadRequest("errcode and body are two answers: give one")
     if fault.reset and fault.replaces_answer:
@@ -114,7 +130,7 @@ def check_effects(fault: Fault) -> None:
 
 
 def list_calls(state: SandboxState) -> ResponseReturnValue:
-    return [asdict(call) for call in state.calls()]
+    return [asdict(call) for call in state.journal.calls()]
 
 
 def forget_everything(state: SandboxState) -> ResponseReturnValue:
@@ -128,7 +144,11 @@ ROUTES: Final = (
     ("POST", "/phone-codes", issue_phone_code),
     ("POST", "/tokens", end_tokens),
     ("POST", "/faults", arm_fault),
+    ("GET", "/faults", list_faults),
     ("DELETE", "/faults", disarm_faults),
+    ("POST", "/limits", set_limit),
+    ("GET", "/limits", list_limits),
+    ("DELETE", "/limits", remove_limits),
     ("GET", "/calls", list_calls),
     ("DELETE", "", forget_everything),
 )
@@ -152,7 +172,7 @@ def describe_refusal(error: ApiError) -> ResponseReturnValue:
 
 
 def is_api_path(value: object) -> bool:
-    return isinstance(value, str) and value.startswith("/") and not is_control_path(value)
+    return isinstance(value, str) and API_PATTERN.fullmatch(value) is not None and not is_control_path(value)
 
 
 def is_errcode(value: Any) -> bool:
@@ -164,7 +184,12 @@ def is_delay(value: Any) -> bool:
 
 
 TRUE: Final = Field(lambda value: value is True, "true")
-CODE_FIELDS: Final[Mapping[str, Field]] = {"openid": WECHAT_ID, "appid": TEXT, "unionid": WECHAT_ID}
+CODE_FIELDS: Final[Mapping[str, Field]] = {
+    "openid": WECHAT_ID,
+    "appid": TEXT,
+    "unionid": WECHAT_ID,
+    "expires_in": whole_number(0, CODE_LIFETIME_SECONDS),
+}
 USER_DATA_FIELDS: Final[Mapping[str, Field]] = {
     "openid": WECHAT_ID,
     "appid": TEXT,
@@ -177,14 +202,25 @@ PHONE_CODE_FIELDS: Final[Mapping[str, Field]] = {
     "appid": TEXT,
 }
 TOKEN_FIELDS: Final[Mapping[str, Field]] = {"appid": TEXT, "expire": TRUE, "void": TRUE}
-API_PATH: Final = Field(is_api_path, f"a string that starts with / and is not under {PREFIX}")
-DISARM_FIELDS: Final[Mapping[str, Field]] = {"path": API_PATH}
+API_PATH: Final = Field(is_api_path, f"a path that starts with /, without a query, and not under {PREFIX}")
+PATH_FIELDS: Final[Mapping[str, Field]] = {"path": API_PATH}
 FAULT_FIELDS: Final[Mapping[str, Field]] = {
     "path": API_PATH,
     "times": whole_number(1, 1_000_000),
     "errcode": Field(is_errcode, "a whole number of 32 bits, and not 0"),
     "status": whole_number(200, 599),
     "body": TEXT,
+    "content_type": matching("[!-~]+/[ -~]*[!-~]", "a media type, as text/html"),
+    "changes": Field(lambda value: isinstance(value, dict), "an object"),
     "delay_seconds": Field(is_delay, "a number from 0 to 60"),
     "reset": Field(lambda value: isinstance(value, bool), "true or false"),
 }
+EFFECTS: Final = tuple(name for name in FAULT_FIELDS if name not in {"path", "times"})
+LIMIT_FIELDS: Final[Mapping[str, Field]] = {
+    "path": API_PATH,
+    "calls": whole_number(0, 1_000_000),
+    "seconds": whole_number(1, 86_400),
+    "per": Field(lambda value: value in PARTIES, f"one of {', '.join(PARTIES)}"),
+    "errcode": Field(is_errcode, "a whole number of 32 bits, and not 0"),
+}
+LIMIT_DEFAULTS: Final[Mapping[str, Any]] = {"seconds": 60, "per": "user", "errcode": MINUTE_QUOTA_REACHED}

@@ -1,4 +1,4 @@
-"""What the imitation knows: apps, users, codes, keys, tokens, the faults to show, and the calls it got.
+"""What the imitation knows: apps, users, codes, keys and tokens.
 
 Pure apart from the clock and the random numbers; one lock makes every method atomic, so that of twenty
 threads exchanging one code exactly one succeeds.
@@ -10,13 +10,13 @@ import hmac
 import secrets
 import string
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from types import MappingProxyType
 from typing import Final
 
+from wxlogin.sandbox.access_tokens import AccessToken, AccessTokens
 from wxlogin.sandbox.crypto import sign_message
 from wxlogin.sandbox.errcodes import (
     CODE_USED,
@@ -27,9 +27,12 @@ from wxlogin.sandbox.errcodes import (
     INVALID_SECRET,
     INVALID_SIG_METHOD,
     INVALID_SIGNATURE,
+    QUOTA_NOT_CLEARED,
     ApiError,
 )
-from wxlogin.sandbox.tokens import AccessToken, AccessTokens
+from wxlogin.sandbox.faults import Faults
+from wxlogin.sandbox.journal import Journal
+from wxlogin.sandbox.limits import Limits
 
 DEFAULT_APPS: Final[Mapping[str, str]] = MappingProxyType({"wx4f4bc4dec97d474b": "sandbox-secret"})
 CODE_LIFETIME_SECONDS: Final = 300
@@ -39,8 +42,8 @@ DEFAULT_PHONE_NUMBER: Final = "13580006666"
 ENCRYPT_KEY_LIFETIME_SECONDS: Final = 3600
 ENCRYPT_KEYS_LISTED: Final = 3
 CODE_ALPHABET: Final = string.ascii_letters + string.digits
-MAX_CALLS: Final = 10_000
-MASKED_PARAMETERS: Final = frozenset({"secret", "access_token"})
+MONTH_SECONDS: Final = 30 * 86_400
+QUOTA_CLEARED_PER_MONTH: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class IssuedCode:
     code: str = field(repr=False)
     appid: str
     openid: str
-    issued_at: float
+    ends_at: float
     used: bool = False
 
 
@@ -105,34 +108,6 @@ class SignedCall:
     message: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """What the next `times` calls of `path` get; without an effect, that is the normal answer."""
-
-    path: str
-    times: int = 1
-    errcode: int | None = None
-    status: int | None = None
-    body: str | None = None
-    delay_seconds: float = 0
-    reset: bool = False
-
-    @property
-    def replaces_answer(self) -> bool:
-        """Whether the call gets what the fault says, without WeChat's work being done."""
-        return self.errcode is not None or self.status is not None or self.body is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A call that came in; `errcode` is 0 for a success, None before the answer or if a fault gave none."""
-
-    path: str
-    query: Mapping[str, str | list[str]]
-    errcode: int | None
-    at: float
-
-
 class SandboxState:
     """Keep what WeChat would know, in memory; safe to share between threads.
 
@@ -154,42 +129,50 @@ class SandboxState:
         self.clock: Final = clock
         self._session_key_min_age = session_key_min_age
         self._lock = Lock()
+        self._begin()
+
+    def _begin(self) -> None:
+        self.faults = Faults()
+        self.limits = Limits()
+        self.journal = Journal()
         self._users: dict[tuple[str, str], User] = {}
         self._codes: dict[str, IssuedCode] = {}
         self._phone_codes: dict[str, IssuedPhoneCode] = {}
         self._encrypt_keys: dict[tuple[str, str], list[EncryptKey]] = {}
         self._encrypted_at: dict[tuple[str, str], float] = {}
+        self._quota_cleared_at: dict[str, list[float]] = {}
         self._tokens = AccessTokens()
-        self._faults: dict[str, deque[Fault]] = {}
-        self._calls: dict[int, Call] = {}
-        self._calls_noted = 0
 
     def authenticate_app(self, appid: str, secret: str) -> None:
         """Raise `ApiError` unless the app is known and the secret its own."""
-        if appid not in self.apps:
-            raise ApiError(INVALID_APPID)
-        if not hmac.compare_digest(secret.encode(), self.apps[appid].encode()):
+        if not hmac.compare_digest(secret.encode(), self.apps[self.known_appid(appid)].encode()):
             raise ApiError(INVALID_SECRET)
 
-    def _known_appid(self, appid: str | None) -> str:
+    def known_appid(self, appid: str | None) -> str:
+        """Return an appid that is known, the first one for None, or raise `ApiError`."""
         appid = next(iter(self.apps)) if appid is None else appid
         if appid not in self.apps:
             raise ApiError(INVALID_APPID)
         return appid
 
     def issue_code(
-        self, *, appid: str | None = None, openid: str | None = None, unionid: str | None = None
+        self,
+        *,
+        appid: str | None = None,
+        openid: str | None = None,
+        unionid: str | None = None,
+        lifetime_seconds: float = CODE_LIFETIME_SECONDS,
     ) -> IssuedCode:
         """Do what `wx.login()` does, for a new user if no `openid` is given; the user keeps a `unionid`.
 
         https://developers.weixin.qq.com/miniprogram/dev/api/open-api/login/wx.login.html
         """
-        appid = self._known_appid(appid)
+        appid = self.known_appid(appid)
         openid = openid or new_openid()
         with self._lock:
             now = self.clock()
             self._users[appid, openid] = self._logged_in_user(appid, openid, unionid=unionid, now=now)
-            issued = IssuedCode(new_code(), appid, openid, now)
+            issued = IssuedCode(new_code(), appid, openid, now + lifetime_seconds)
             self._codes[issued.code] = issued
         return issued
 
@@ -219,13 +202,18 @@ class SandboxState:
     def _check_code(self, issued: IssuedCode, appid: str) -> None:
         if issued.used:
             raise ApiError(CODE_USED)
-        expired = self.clock() - issued.issued_at >= CODE_LIFETIME_SECONDS
-        if expired or issued.appid != appid:
+        if self.clock() >= issued.ends_at or issued.appid != appid:
             raise ApiError(INVALID_CODE)
+
+    def find_user_of_code(self, code: str) -> User | None:
+        """Return for whom a code was issued, of either kind, if for somebody; the code stays as it is."""
+        with self._lock:
+            issued = self._codes.get(code) or self._phone_codes.get(code)
+            return self._users.get((issued.appid, issued.openid or "")) if issued else None
 
     def find_user(self, *, appid: str | None = None, openid: str) -> User:
         """Return who `openid` is to the app, or raise `ApiError`."""
-        appid = self._known_appid(appid)
+        appid = self.known_appid(appid)
         with self._lock:
             return self._known_user(appid, openid)
 
@@ -278,7 +266,7 @@ class SandboxState:
 
         https://developers.weixin.qq.com/miniprogram/dev/framework/open-ability/getPhoneNumber.html
         """
-        appid = self._known_appid(appid)
+        appid = self.known_appid(appid)
         phone_number = phone_number or DEFAULT_PHONE_NUMBER
         with self._lock:
             issued = IssuedPhoneCode(secrets.token_hex(32), appid, openid, phone_number, self.clock())
@@ -333,74 +321,31 @@ class SandboxState:
         with self._lock:
             return self._tokens.appid_of(access_token, now=self.clock())
 
+    def owner_of_token(self, access_token: str) -> str:
+        """Return the app that may call, or might once, with this token; nothing if there is none."""
+        with self._lock:
+            return self._tokens.owner_of(access_token)
+
     def end_tokens(self, *, appid: str | None = None, ended_as: int) -> int:
         """End an app's access_tokens, so that calls with them get the errcode `ended_as`; return their number."""
-        appid = self._known_appid(appid)
+        appid = self.known_appid(appid)
         with self._lock:
             return self._tokens.end(appid, ended_as=ended_as, now=self.clock())
 
-    def arm_fault(self, fault: Fault) -> None:
-        """Show `fault` to the next calls of its path, after the faults that path still has to show."""
+    def clear_quota(self, appid: str) -> None:
+        """Forget how often an app has called, or raise `ApiError`: ten times in 30 days."""
         with self._lock:
-            self._faults.setdefault(fault.path, deque()).append(fault)
-
-    def disarm_faults(self, path: str | None = None) -> None:
-        """Forget the faults that are still to be shown, at one path or at all."""
-        with self._lock:
-            for each in [path] if path else list(self._faults):
-                self._faults.pop(each, None)
-
-    def take_fault(self, path: str) -> Fault:
-        """Return what one call of `path` gets: a fault without effect if none is armed."""
-        with self._lock:
-            armed = self._faults.get(path)
-            if not armed:
-                return Fault(path=path)
-            fault = armed.popleft()
-            if fault.times > 1:
-                armed.appendleft(replace(fault, times=fault.times - 1))
-            return fault
-
-    def note_call(self, path: str, query: Mapping[str, list[str]]) -> int:
-        """Remember a call as it comes in, its secrets masked; return its number for `note_errcode`."""
-        with self._lock:
-            self._calls_noted += 1
-            self._calls[self._calls_noted] = Call(path, masked(query), None, self.clock())
-            self._calls.pop(self._calls_noted - MAX_CALLS, None)
-            return self._calls_noted
-
-    def note_errcode(self, number: int, errcode: int | None) -> None:
-        """Remember how a call was answered, unless it was forgotten meanwhile."""
-        with self._lock:
-            if number in self._calls:
-                self._calls[number] = replace(self._calls[number], errcode=errcode)
-
-    def calls(self) -> list[Call]:
-        """Return the newest calls, oldest first."""
-        with self._lock:
-            return list(self._calls.values())
+            now = self.clock()
+            cleared_at = [at for at in self._quota_cleared_at.get(appid, []) if now - at < MONTH_SECONDS]
+            if len(cleared_at) >= QUOTA_CLEARED_PER_MONTH:
+                raise ApiError(QUOTA_NOT_CLEARED)
+            self._quota_cleared_at[appid] = [*cleared_at, now]
+        self.limits.clear(appid)
 
     def forget_everything(self) -> None:
         """Forget all but the apps."""
         with self._lock:
-            self._users.clear()
-            self._codes.clear()
-            self._phone_codes.clear()
-            self._encrypt_keys.clear()
-            self._encrypted_at.clear()
-            self._tokens = AccessTokens()
-            self._faults.clear()
-            self._calls.clear()
-
-
-def masked(query: Mapping[str, list[str]]) -> dict[str, str | list[str]]:
-    """Return each parameter's value, or a list of them where it was repeated, with the secrets masked."""
-    return {name: one_or_all(name, values) for name, values in query.items()}
-
-
-def one_or_all(name: str, values: list[str]) -> str | list[str]:
-    shown = ["***"] * len(values) if name in MASKED_PARAMETERS else list(values)
-    return shown[0] if len(shown) == 1 else shown
+            self._begin()
 
 
 def new_code() -> str:

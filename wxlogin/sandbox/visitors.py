@@ -12,7 +12,10 @@ from flask import Request
 from werkzeug.exceptions import Forbidden
 
 OWN_SITES: Final = frozenset({"same-origin", "none"})
-NAME_WITHOUT_DOTS: Final = re.compile("[A-Za-z0-9_-]+")
+# Names without dots, and under domains that nobody can own: https://www.iana.org/assignments/special-use-domain-names
+NOBODYS_NAME: Final = re.compile(
+    r"(?:[A-Za-z0-9_-]+\.)*(?:localhost|local|internal|test|invalid|svc|home\.arpa)|[A-Za-z0-9_-]+"
+)
 
 
 def refuse_other_sites(request: Request, *, page: str) -> None:
@@ -29,11 +32,11 @@ def refuse_rebound_names(request: Request) -> None:
     """Raise `Forbidden` if the browser may have been led here under the name of another site.
 
     Who owns a name can let it mean this machine, and is then the same site to a browser that doesn't send
-    Sec-Fetch-Site. Addresses, and names without dots, are nobody's to own.
+    Sec-Fetch-Site. Addresses, and some names, are nobody's to own.
     """
     host = urlsplit(f"//{request.host}").hostname or ""
-    if not (NAME_WITHOUT_DOTS.fullmatch(host) or is_address(host)):
-        raise Forbidden("open it at localhost or at an IP address")
+    if not (NOBODYS_NAME.fullmatch(host) or is_address(host)):
+        raise Forbidden("use localhost, an IP address or a name that nobody can own, as sandbox.internal")
 
 
 def is_foreign(request: Request) -> bool:

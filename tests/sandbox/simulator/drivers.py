@@ -14,7 +14,8 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 from tests.servers import TIMEOUT_SECONDS
-from wxlogin.sandbox.app import create_sandbox, make_sandbox_server
+from wxlogin.sandbox.app import create_sandbox
+from wxlogin.sandbox.server import SandboxServer
 from wxlogin.sandbox.state import SandboxState
 
 NO_PROXY = {"http": ""}
@@ -102,12 +103,6 @@ def serving(app: Flask, port: int) -> Iterator[None]:
 @contextlib.contextmanager
 def simulator_of(service_url: str) -> Iterator[Simulator]:
     """Run a sandbox whose simulator uses that service."""
-    server = make_sandbox_server(create_sandbox(SandboxState(), service_url=service_url), host="127.0.0.1", port=0)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield Simulator(f"http://127.0.0.1:{server.server_port}", service_url)
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    sandbox = create_sandbox(SandboxState(), service_url=service_url)
+    with SandboxServer(sandbox, host="127.0.0.1", port=0) as server:
+        yield Simulator(f"http://127.0.0.1:{server.port}", service_url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 
 import pytest
@@ -94,7 +95,7 @@ def test_who_waits_is_told_at_once(messages: Messages) -> None:
 @pytest.mark.parametrize("bracket", ["[", '{"a":'])
 def test_what_is_nested_too_deeply_is_cut_off(messages: Messages, sender: str, bracket: str) -> None:
     closing = {"[": "]"}.get(bracket, "}")
-    body = readable(bracket * 400 + "1" + closing * 400)
+    body = readable(bracket * 60 + "1" + closing * 60)
 
     messages.tell(sender, "wechat", "POST /x", {"body": body})
 
@@ -125,3 +126,22 @@ def test_an_identity_is_named_in_any_case(messages: Messages, name: str) -> None
     messages.tell("service", "backend", "204", {"header": {name: "o"}})
 
     assert messages.after(0, seconds=0)[0].stays == (name,)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "appid=wx1&secret=s%2Fb%2B2&js_code=c",
+        '{"appsecret": "s/b+2"}',
+        "access_token=s/b+2",
+        '{"component_access_token": "s/b+2"}',
+        '{"key_info_list": [{"encrypt_key": "s/b+2"}]}',
+        "signature=s%2fb%2B2",
+    ],
+)
+def test_a_secret_is_masked_in_bodies_of_all_forms(messages: Messages, body: str) -> None:
+    messages.tell("service", "wechat", "POST /x", {"body": readable(body)})
+
+    (told,) = messages.after(0, seconds=0)
+    assert MASK in repr(told.content)
+    assert not {"s/b+2", "s/b 2", "s%2F", "s%2f"} & set(re.split("[ '\"=&]", repr(told.content)))

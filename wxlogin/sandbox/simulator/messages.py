@@ -6,12 +6,15 @@ is told without the secrets in it, and names what must not go further.
 
 import functools
 import json
+import re
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
+from wxlogin.sandbox.journal import MASKED_PARAMETERS
 from wxlogin.sandbox.json_text import parse_json
 
 PARTIES: Final = ("miniprogram", "backend", "service", "redis", "wechat")
@@ -20,9 +23,11 @@ MAX_KEPT: Final = 1_000
 
 MAX_LEVELS: Final = 20
 
+FORM: Final = re.compile(r"[^\s=&<>]+=[^\s=&<>]*(?:&[^\s=&<>]+=[^\s=&<>]*)*")
+
 MASK: Final = "•••"
 TOO_DEEP: Final = "…"
-SECRETS: Final = frozenset({"secret", "session_key", "access_token"})
+SECRETS: Final = MASKED_PARAMETERS | {"session_key", "encrypt_key"}
 STAYS: Final = SECRETS | {"openid", "unionid", "x-wx-openid", "x-wx-unionid"}
 
 
@@ -66,6 +71,7 @@ class Messages:
         self._kept: deque[Message] = deque(maxlen=MAX_KEPT)
         self._last = 0
         self._changed = threading.Condition()
+        self.is_closed = False
 
     def tell(
         self,
@@ -111,19 +117,30 @@ class Messages:
         """The number of the newest message."""
         return self._last
 
+    def close(self) -> None:
+        """Let nobody wait for more."""
+        with self._changed:
+            self.is_closed = True
+            self._changed.notify_all()
+
+    def pause(self, seconds: float) -> None:
+        """Wait, but not beyond the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.is_closed, timeout=seconds)
+
     def after(self, number: int, *, seconds: float) -> Sequence[Message]:
         """Return the messages after that one, as soon as there are some; none if there are none in time."""
         with self._changed:
-            self._changed.wait_for(lambda: self._last > number, timeout=seconds)
+            self._changed.wait_for(lambda: self._last > number or self.is_closed, timeout=seconds)
             return [message for message in self._kept if message.number > number]
 
 
 def readable(body: str) -> object:
-    """Return what `body` says if it is JSON, or else its text."""
+    """Return what `body` says if it is JSON or a form, or else its text."""
     try:
         return parse_json(body.encode())
     except ValueError:
-        return body
+        return dict(parse_qsl(body, keep_blank_values=True)) if FORM.fullmatch(body) else body
 
 
 def shortened(value: Any, *, levels: int = MAX_LEVELS) -> Any:

@@ -120,7 +120,7 @@ def stream(simulator: Simulator) -> ResponseReturnValue:
 def events(messages: Messages, number: int) -> Iterator[str]:
     """Yield the messages after that number; a browser that is gone is noticed at the next one, or a heartbeat."""
     yield ": the diagram\n\n"
-    while True:
+    while not messages.is_closed:
         new = messages.after(number, seconds=HEARTBEAT_SECONDS)
         yield "".join(f"id: {each.number}\ndata: {each.as_json()}\n\n" for each in new) or ": still here\n\n"
         number = new[-1].number if new else number

@@ -54,7 +54,8 @@ const ENGLISH = {
   },
   results: {
     logIn: "Logged in. The mini-program got a session id, and neither openid nor session_key.",
-    whoAmI: "The service knows who you are:",
+    whoAmI: "The service knows who you are, and for how long. The openid here is from this phone's WeChat: the service tells it to "
+      + "back ends alone.",
     callBackend: "The back end answered:",
     decryptUserInfo: "Decrypted at the service, with a key that stays there:",
     getPhoneNumber: "WeChat told the service:",
@@ -129,7 +130,7 @@ const CHINESE = {
   },
   results: {
     logIn: "已登录。小程序只拿到会话 ID，没有 openid，也没有 session_key。",
-    whoAmI: "服务知道你是谁：",
+    whoAmI: "服务知道你是谁，以及能保持多久。这里的 openid 来自这部手机的微信：服务只把它告诉业务后端。",
     callBackend: "业务后端回答：",
     decryptUserInfo: "由服务解密，密钥不离开服务器：",
     getPhoneNumber: "微信告诉服务：",

@@ -1,6 +1,5 @@
 """The access_tokens of every app, and what becomes of each."""
 
-import re
 import secrets
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
@@ -9,7 +8,6 @@ from typing import Final
 from wxlogin.sandbox.errcodes import (
     ACCESS_TOKEN_EXPIRED,
     ACCESS_TOKEN_MISSING,
-    INVALID_ACCESS_TOKEN,
     INVALID_CREDENTIAL,
     ApiError,
 )
@@ -19,7 +17,6 @@ HANDOVER_SECONDS: Final = 300
 FORCED_REFRESHES_PER_DAY: Final = 20
 FORCED_REFRESH_INTERVAL_SECONDS: Final = 30
 DAY_SECONDS: Final = 86_400
-TOKEN_FORM: Final = re.compile(r"61_[A-Za-z0-9_-]{128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +66,17 @@ class AccessTokens:
         """Return whose token it is, or raise `ApiError`."""
         if not text:
             raise ApiError(ACCESS_TOKEN_MISSING)
-        if not TOKEN_FORM.fullmatch(text):
-            raise ApiError(INVALID_ACCESS_TOKEN)
         token = self._tokens.get(text)
         if token is None:
             raise ApiError(INVALID_CREDENTIAL)
         if now >= token.ends_at:
             raise ApiError(token.ended_as)
         return token.appid
+
+    def owner_of(self, text: str) -> str:
+        """Return whose token it is or was, or nothing."""
+        token = self._tokens.get(text)
+        return token.appid if token else ""
 
     def end(self, appid: str, *, ended_as: int, now: float) -> int:
         """End every token of an app that works, of either kind; return how many that were."""

@@ -1,0 +1,1 @@
+"""What each endpoint of api.weixin.qq.com does."""
