@@ -7,6 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 INSTALL = $(PIP) install --quiet --constraint constraints.txt --editable
 CLIENT = miniprogram/node_modules
+SDKS = tests/sdks
 # As many tests at once, but for those that a busy machine would disturb: these run alone, afterwards.
 WORKERS ?= $(shell expr $$(nproc) + 1)
 RUN_TESTS = $(VENV)/bin/coverage run -m pytest
@@ -23,7 +24,7 @@ help:  ## say what there is
 run: $(VENV)/.service  ## set up, then run the service on :8000 and the sandbox on :8001
 	@$(VENV)/bin/wxlogin dev
 
-test: check $(VENV)/.servers $(CLIENT)/.package-lock.json  ## set up, then every check and every test
+test: check $(VENV)/.servers $(CLIENT)/.package-lock.json $(SDKS)/node/node_modules/.package-lock.json $(VENV)/.go  ## set up, then every check and every test
 	npm --prefix miniprogram test --silent
 	$(VENV)/bin/coverage erase
 	$(RUN_TESTS) -m 'not alone' --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST) || [ $$? = $(NO_TESTS) ]
@@ -48,7 +49,7 @@ format: $(VENV)/.tests  ## let ruff mend what it can
 	$(VENV)/bin/ruff format
 
 clean:  ## forget what was set up
-	rm -rf $(VENV) $(CLIENT) miniprogram/coverage bench/contenders/express/node_modules .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(CLIENT) $(SDKS)/node/node_modules miniprogram/coverage bench/contenders/express/node_modules .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
 
 $(VENV)/bin/python:
 	@[ -n "$(PYTHON)" ] || { echo "wxlogin needs Python 3.11 or newer: apt-get install python3 python3-venv" >&2; exit 1; }
@@ -78,8 +79,14 @@ $(VENV)/.servers: Makefile
 	@command -v chromium >/dev/null || $(DEBIAN) chromium
 	@command -v node >/dev/null || $(DEBIAN) nodejs
 	@command -v npm >/dev/null || $(DEBIAN) npm
+	@command -v go >/dev/null || $(DEBIAN) golang-go
 	@touch $@
 
-$(CLIENT)/.package-lock.json: miniprogram/package-lock.json | $(VENV)/.servers
-	npm --prefix miniprogram ci --silent --no-audit --no-fund
+%/node_modules/.package-lock.json: %/package-lock.json | $(VENV)/.servers
+	npm --prefix $* ci --silent --no-audit --no-fund
+	@touch $@
+
+# The tests build it again, which takes no time then, and no network.
+$(VENV)/.go: $(wildcard $(SDKS)/go/*) | $(VENV)/.servers
+	cd $(SDKS)/go && go build -buildvcs=false -o /dev/null .
 	@touch $@

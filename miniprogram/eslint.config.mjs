@@ -43,7 +43,7 @@ export default [
     }
   },
   {
-    files: ['**/miniprogram/tests/**/*.mjs', '**/miniprogram/*.mjs'],
+    files: ['**/miniprogram/tests/**/*.mjs', '**/miniprogram/*.mjs', '**/sdks/node/*.mjs'],
     languageOptions: { ecmaVersion: 2022, globals: globals.node }
   },
   {

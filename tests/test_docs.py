@@ -31,7 +31,16 @@ ROW = re.compile(r"^\| `(WXLOGIN_\w+)` \| (.*?) \|", re.MULTILINE)
 
 PAGES = sorted(
     str(page.relative_to(PROJECT))
-    for folder in (".", "docs", "docs/decisions", "tests/recorded", "examples/*", "bench", "miniprogram")
+    for folder in (
+        ".",
+        "docs",
+        "docs/decisions",
+        "tests/recorded",
+        "tests/sdks",
+        "examples/*",
+        "bench",
+        "miniprogram",
+    )
     for page in PROJECT.glob(f"{folder}/*.md")
 )
 TWINS = [
