@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import environment
 from tests.drivers import MiniProgram, Sandbox, Send, over_http
-from tests.servers import RedisServer, Service, gunicorn, redis_server
+from tests.servers import ROOMY, RedisServer, Service, gunicorn, redis_server
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +21,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 def service(
     store: RedisServer, the_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    folder = tmp_path_factory.mktemp("service")
-    with gunicorn(folder, environment(redis_url=store.url, wechat_api_url=the_sandbox.url)) as running:
+    settings = environment(redis_url=store.url, wechat_api_url=the_sandbox.url) | ROOMY
+    with gunicorn(tmp_path_factory.mktemp("service"), settings) as running:
         yield running
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import LIMITS, environment
 from tests.drivers import MiniProgram, Sandbox, Send, over_http
-from tests.servers import RedisServer, Service, gunicorn, monitored, round_trips
+from tests.servers import ROOMY, RedisServer, Service, gunicorn, monitored, round_trips
 
 UNDECIPHERABLE = {"encryptedData": "A" * 43 + "=", "iv": "A" * 22 + "=="}
 
@@ -46,7 +46,7 @@ def try_to_log_in(send: Send) -> int:
 
 
 def test_all_workers_count_together(store: RedisServer, sandbox: Sandbox, tmp_path: Path) -> None:
-    chosen = environment(redis_url=store.url, wechat_api_url=sandbox.url)
+    chosen = environment(redis_url=store.url, wechat_api_url=sandbox.url) | ROOMY
     with (
         gunicorn(tmp_path, {**chosen, "WXLOGIN_LOGIN_LIMIT_PER_ADDRESS": "10/minute"}, workers=2) as service,
         ThreadPoolExecutor(8) as pool,
