@@ -51,10 +51,8 @@ def answer_of_fault(state: SandboxState, request: Request, fault: Fault) -> Answ
         return replace(refusal(state, request, fault.errcode), status=fault.status or 200)
     text, secret = fault.body or "", ""
     if user := user_of(state, request):
-        text, secret = (
-            text.replace("OPENID", user.openid).replace("SESSION_KEY", user.session_key),
-            user.session_key,
-        )
+        secret = user.session_key
+        text = text.replace("OPENID", user.openid).replace("SESSION_KEY", secret)
     return Answer(None, text, endpoint_at(request.path).content_type, fault.status or 200, secret)
 
 

@@ -85,7 +85,7 @@ def refuse_strangers() -> None:
 
 
 def refuse_query() -> None:
-    """Raise `BadRequest` if fields are where nobody would see them."""
+    """Raise `BadRequest` if fields are in the query, which no request of the control plane reads."""
     if is_control_path(request.path) and request.query_string:
         raise BadRequest("fields go into the JSON body, and not into the query")
 

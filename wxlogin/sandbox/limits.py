@@ -1,6 +1,5 @@
 """How often WeChat lets an app, or a user, call: as often as one likes, unless a limit is set."""
 
-from collections import Counter
 from dataclasses import dataclass
 from threading import Lock
 
@@ -23,7 +22,7 @@ class Limits:
 
     def __init__(self) -> None:
         self._set: dict[tuple[str, int, str], Limit] = {}
-        self._counted: Counter[tuple[Limit, str, str, int]] = Counter()
+        self._counted: dict[tuple[Limit, str, str], tuple[int, int]] = {}
         self._lock = Lock()
 
     def set(self, limit: Limit) -> None:
@@ -50,12 +49,14 @@ class Limits:
                     self._count(limit, appid, openid if limit.per == "user" else "", now=now)
 
     def _count(self, limit: Limit, appid: str, openid: str, *, now: float) -> None:
-        window = (limit, appid, openid, int(now // limit.seconds))
-        self._counted[window] += 1
-        if self._counted[window] > limit.calls:
+        caller, window = (limit, appid, openid), int(now // limit.seconds)
+        counted_in, count = self._counted.get(caller, (window, 0))
+        count = count + 1 if counted_in == window else 1
+        self._counted[caller] = window, count
+        if count > limit.calls:
             raise ApiError(limit.errcode)
 
     def clear(self, appid: str) -> None:
         """Forget what was counted of an app and its users."""
         with self._lock:
-            self._counted = Counter({key: count for key, count in self._counted.items() if key[1] != appid})
+            self._counted = {caller: counted for caller, counted in self._counted.items() if caller[1] != appid}

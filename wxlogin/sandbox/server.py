@@ -21,7 +21,7 @@ MAX_CONNECTIONS: Final = 2000
 BACKLOG: Final = 1024
 
 
-SILENT: Final = logging.Logger("sandbox", level=logging.CRITICAL)  # noqa: LOG001  # nobody is to configure it
+SILENT: Final = logging.Logger("sandbox", level=logging.CRITICAL)  # noqa: LOG001  # of its own: it stays silent
 
 
 class _Task(WSGITask):

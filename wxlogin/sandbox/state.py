@@ -206,7 +206,7 @@ class SandboxState:
             raise ApiError(INVALID_CODE)
 
     def find_user_of_code(self, code: str) -> User | None:
-        """Return for whom a code was issued, of either kind, if for somebody; the code stays as it is."""
+        """Return the user that a code of either kind was issued for, or None; the code stays as it is."""
         with self._lock:
             issued = self._codes.get(code) or self._phone_codes.get(code)
             return self._users.get((issued.appid, issued.openid or "")) if issued else None

@@ -82,7 +82,7 @@ def getpluginopenpid(state: SandboxState, request: Request) -> Mapping[str, obje
 
 
 def getuserriskrank(state: SandboxState, request: Request) -> Mapping[str, object]:
-    """Tell how risky a user is: here nobody is. `unoin_id`, as WeChat spells it, is a number of the call.
+    """Tell how risky a user is, which is 0 here. `unoin_id`, as WeChat spells it, is a number of the call.
 
     https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/sec-center/safety-control-capability/getUserRiskRank.html
     """

@@ -118,7 +118,7 @@ class Messages:
         return self._last
 
     def close(self) -> None:
-        """Let nobody wait for more."""
+        """Wake up who waits, and let who comes wait no more."""
         with self._changed:
             self.is_closed = True
             self._changed.notify_all()
